@@ -1,0 +1,78 @@
+"""TensorBoard event files of one run."""
+
+import io
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# Full histograms of 45 million weights cost 13 s a write (KERAS.md); these many values show the same shape.
+MAX_HISTOGRAM_VALUES = 10_000
+
+
+class EventWriter:
+    """Writes scalars, histograms, images and hyperparameters, all with step = epoch.
+
+    Args:
+      folder: the run's TensorBoard folder; a resumed run adds a file to it.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        import tensorflow as tf
+
+        self._tf = tf
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Write named numbers."""
+        with self._writer.as_default(step):
+            for name, value in values.items():
+                self._tf.summary.scalar(name, value)
+        self._writer.flush()
+
+    def histograms(self, values: Mapping[str, np.ndarray], step: int) -> None:
+        """Write histograms of arrays, each thinned evenly to at most `MAX_HISTOGRAM_VALUES` values."""
+        with self._writer.as_default(step):
+            for name, array in values.items():
+                self._tf.summary.histogram(name, thin_out(array))
+        self._writer.flush()
+
+    def image(self, name: str, png: bytes, step: int) -> None:
+        """Write one PNG picture."""
+        decoded = self._tf.io.decode_png(png, channels=3)
+        with self._writer.as_default(step):
+            self._tf.summary.image(name, decoded[None])
+        self._writer.flush()
+
+    def hyperparameters(self, settings: Mapping[str, Any], results: Mapping[str, float], step: int) -> None:
+        """Write one row of the HParams tab: settings of a run, and scalars by which runs are compared."""
+        from tensorboard.plugins.hparams import api as hparams
+
+        plain = {
+            name: value if isinstance(value, bool | int | float | str) else str(value)
+            for name, value in settings.items()
+        }
+        with self._writer.as_default(step):
+            hparams.hparams(plain)
+            for name, value in results.items():
+                self._tf.summary.scalar(name, value)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()
+
+
+def thin_out(array: np.ndarray, limit: int = MAX_HISTOGRAM_VALUES) -> np.ndarray:
+    """At most `limit` values of an array, evenly spaced over its flat order."""
+    flat = np.ravel(array)
+    stride = -(-flat.size // limit)
+    return flat[::stride] if stride > 1 else flat
+
+
+def png_bytes(figure: Any, dpi: int = 100) -> bytes:
+    """A matplotlib figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()

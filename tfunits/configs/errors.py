@@ -1,0 +1,29 @@
+"""The one error for what a user can mend."""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: one sentence of what was expected, received, and what to do.
+
+    The command line prints it as one line without a traceback; in Python it is an ordinary `ValueError`.
+    """
+
+
+def reject(flag: str, received: object, expected: str, hint: str = "") -> UserError:
+    """The error for one flag's value.
+
+    Args:
+      flag: name of the flag or field, without dashes.
+      received: the value as given.
+      expected: what is accepted.
+      hint: what to do, if that is not plain from `expected`.
+
+    Returns: a `UserError` to raise.
+
+    Example:
+      >>> str(reject("size", 0, "a number above 0", "use e.g. --size=0.25"))
+      '--size=0: expected a number above 0; use e.g. --size=0.25'
+    """
+    if isinstance(received, tuple):
+        received = "+".join(map(str, received))
+    shown = f"{received:g}" if isinstance(received, float) else received
+    return UserError(f"--{flag}={shown}: expected {expected}" + (f"; {hint}" if hint else ""))

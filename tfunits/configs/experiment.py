@@ -1,0 +1,307 @@
+"""What an experiment is: one frozen dataclass per concern, validated when made."""
+
+import dataclasses
+import math
+from typing import Any
+
+from tfunits.configs import facts
+from tfunits.configs.errors import reject
+
+
+def _option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    above: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    plain_list: bool = False,
+) -> Any:
+    """A dataclass field with its help and bounds; flags are generated from these.
+
+    `plain_list` fields hold tuples, and a comma in their flag is no grid axis.
+    """
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "above": above,
+        "minimum": minimum,
+        "maximum": maximum,
+        "plain_list": plain_list,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def expected_value(field: dataclasses.Field) -> str:
+    """What a field accepts, in words, for error lines and help."""
+    bounds = field.metadata
+    if bounds["choices"]:
+        return "one of " + ", ".join(bounds["choices"])
+    parts = []
+    if bounds["above"] is not None:
+        parts.append(f"above {bounds['above']:g}")
+    if bounds["minimum"] is not None:
+        parts.append(f"of at least {bounds['minimum']:g}")
+    if bounds["maximum"] is not None:
+        parts.append(f"of at most {bounds['maximum']:g}")
+    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
+    return " ".join([kinds[value_type(field)], " and ".join(parts)]).strip()
+
+
+def value_type(field: dataclasses.Field) -> type:
+    """The scalar type of a field: int, float, bool or str (also for optional and list fields)."""
+    annotation = str(field.type)
+    for kind in (bool, int, float, str):
+        if field.type is kind or kind.__name__ in annotation:
+            return kind
+    raise TypeError(f"field {field.name}: no flag type for {field.type}")
+
+
+def _check_fields(config: Any) -> None:
+    """Raise `UserError` for the first field outside its choices or bounds."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value is None:
+            continue
+        values = value if field.metadata["plain_list"] else (value,)
+        if field.metadata["plain_list"] and not values:
+            raise reject(field.name, "", expected_value(field))
+        for item in values:
+            _check_item(field, item, value)
+
+
+def _check_item(field: dataclasses.Field, item: Any, shown: Any) -> None:
+    bounds = field.metadata
+    kind = value_type(field)
+    number = isinstance(item, int | float) and not isinstance(item, bool)
+    right_type = {
+        bool: isinstance(item, bool),
+        int: number and item == int(item) if number and math.isfinite(item) else False,
+        float: number and math.isfinite(item),
+        str: isinstance(item, str),
+    }[kind]
+    inside = right_type and (
+        (bounds["choices"] is None or item in bounds["choices"])
+        and (bounds["above"] is None or item > bounds["above"])
+        and (bounds["minimum"] is None or item >= bounds["minimum"])
+        and (bounds["maximum"] is None or item <= bounds["maximum"])
+    )
+    if not inside:
+        raise reject(field.name, shown, expected_value(field))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which network, how wide, and how its weights start."""
+
+    model: str = _option(
+        "alexnet",
+        "network: " + ", ".join(facts.MODELS) + "; or file:PATH.keras, a functional model of your own (measured only)",
+    )
+    size: float = _option(1.0, "width multiplier: every hidden layer has int(base * size) units", above=0)
+    initializer: str | None = _option(
+        None, "distribution of the initial weights, of every layer; the network's own if not given",
+        choices=facts.INITIALIZERS,
+    )  # fmt: skip
+    init_scale: float = _option(1.0, "factor on the standard deviation of the initial weights", above=0)
+    model_file_sha256: str | None = _option(None, "SHA-256 of a file: model; filled in when the run is resolved")
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        if self.model.startswith(facts.FILE_PREFIX):
+            return
+        if self.model not in facts.MODELS:
+            raise reject("model", self.model, "one of " + ", ".join(facts.MODELS) + ", or file:PATH.keras")
+        for layer, width in facts.MODELS[self.model].base_widths.items():
+            if int(width * self.size) < 1:
+                smallest = 1 / min(facts.MODELS[self.model].base_widths.values())
+                raise reject(
+                    "size", f"{self.size:g}", f"a width of at least one unit in every layer of {self.model}",
+                    f"{layer} would have int({width} * {self.size:g}) = 0 units; use --size={smallest:g} or more",
+                )  # fmt: skip
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the network is a user's own file."""
+        return self.model.startswith(facts.FILE_PREFIX)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which examples, and with which labels."""
+
+    dataset: str = _option("digits", "data set: " + ", ".join(facts.DATASETS), choices=tuple(facts.DATASETS))
+    preprocessing: str | None = _option(None, "form of the inputs; the network's own if not given")
+    num_examples: int | None = _option(
+        None, "number of training examples (generated data: 1000 if not given)", minimum=1
+    )
+    test_examples: int | None = _option(
+        None, "number of test examples of generated data (1000 if not given)", minimum=1
+    )
+    random_labels: bool = _option(
+        False, "replace training and validation labels by uniform draws; test labels stay true"
+    )
+    data_seed: int = _option(0, "seed of the split, the random labels and the teacher", minimum=0)
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        known = facts.DATASETS[self.dataset]
+        if self.preprocessing is not None and self.preprocessing not in known.preprocessings:
+            raise reject(
+                "preprocessing", self.preprocessing, f"one of {', '.join(known.preprocessings)} for {self.dataset}"
+            )
+        if known.fixed_size and self.test_examples is not None:
+            raise reject(
+                "test_examples", self.test_examples, f"no such flag with --dataset={self.dataset}",
+                f"its test set has {known.num_test} examples; leave the flag out",
+            )  # fmt: skip
+        if known.fixed_size and (self.num_examples or 0) > known.num_train:
+            raise reject(
+                "num_examples", self.num_examples,
+                f"at most the {known.num_train} training examples of {self.dataset}",
+            )  # fmt: skip
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one preprocessed example."""
+        forms = facts.DATASETS[self.dataset].preprocessings
+        return forms[self.preprocessing or next(iter(forms))]
+
+    @property
+    def num_train(self) -> int:
+        """Number of training examples."""
+        return self.num_examples or facts.DATASETS[self.dataset].num_train or DEFAULT_GENERATED_EXAMPLES
+
+    @property
+    def num_test(self) -> int:
+        """Number of test examples."""
+        return self.test_examples or facts.DATASETS[self.dataset].num_test or DEFAULT_GENERATED_EXAMPLES
+
+
+# Casper et al. 2021, section 4: 1,000 training examples by default; the test set of generated data is always 1,000.
+DEFAULT_GENERATED_EXAMPLES = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a network is trained. Every field enters the run's identity."""
+
+    seed: int = _option(0, "seed of initial weights, order of examples, dropout and augmentation", minimum=0)
+    loss: str = _option("cross_entropy", "training loss", choices=facts.LOSSES)
+    optimizer: str = _option("momentum", "optimiser", choices=facts.OPTIMIZERS)
+    learning_rate: float = _option(0.01, "initial learning rate, before the factor k", above=0)
+    momentum: float = _option(0.9, "momentum of the momentum optimiser", minimum=0, maximum=1)
+    schedule: str = _option("constant", "learning rate over time", choices=facts.SCHEDULES)
+    decay_rate: float = _option(0.95, "factor per epoch of the exponential schedule", above=0, maximum=1)
+    drop_epochs: tuple[float, ...] | None = _option(
+        None, "epochs at which the piecewise schedule drops", above=0, plain_list=True
+    )
+    drop_factor: float = _option(0.1, "factor at each drop of the piecewise schedule", above=0, maximum=1)
+    final_learning_rate: float = _option(0.0, "learning rate at the end of the cosine schedule", minimum=0)
+    regularizers: tuple[str, ...] = _option(
+        ("none",),
+        "none, all, or names joined by +: augmentation, dropout, weight_decay",
+        choices=("none", "all", *facts.REGULARIZERS),
+        plain_list=True,
+    )
+    weight_decay: float = _option(0.0, "wd in the penalty wd * sum(w^2) / 2 of the training loss", minimum=0)
+    decayed_variables: str = _option(".*", "regular expression: paths of the variables in the penalty")
+    dropout_rate: float = _option(0.0, "share of units dropped in training", minimum=0, maximum=1)
+    batch_size: int = _option(128, "examples per step over all devices, before the factor k", minimum=1)
+    epochs: int = _option(10, "passes over the training data; 0 measures the untrained network", minimum=0)
+    k: float = _option(1.0, "factor on both the batch size and the learning rate", above=0)
+    patience: int | None = _option(None, "stop after this many epochs without a better validation accuracy", minimum=1)
+    measured_weights: str = _option(
+        "last", "weights that are measured: of the last or of the best validation epoch", choices=facts.MEASURED_WEIGHTS
+    )
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        if self.momentum == 1 or self.dropout_rate == 1:
+            name = "momentum" if self.momentum == 1 else "dropout_rate"
+            raise reject(name, 1, "a number below 1")
+        if self.effective_batch_size < 1:
+            raise reject(
+                "k", f"{self.k:g}", "a factor that leaves at least one example in a batch",
+                f"int({self.batch_size} * {self.k:g}) = 0; raise --k or --batch_size",
+            )  # fmt: skip
+        if self.schedule == "piecewise" and self.drop_epochs is None:
+            raise reject("schedule", self.schedule, "--drop_epochs beside it", "add e.g. --drop_epochs=30,60")
+
+    @property
+    def effective_batch_size(self) -> int:
+        """Examples per step, with the factor k."""
+        return int(self.batch_size * self.k)
+
+    @property
+    def effective_learning_rate(self) -> float:
+        """Initial learning rate, with the factor k."""
+        return self.learning_rate * self.k
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasureConfig:
+    """How a trained network is measured. No field enters the run's identity."""
+
+    measured_splits: tuple[str, ...] = _option(
+        ("test",), "splits that are measured", choices=facts.SPLITS, plain_list=True
+    )
+    ablation_unit: tuple[str, ...] = _option(
+        ("channel",),
+        "what one unit of a convolution is in an ablation: a channel, or each location of it",
+        choices=facts.ABLATION_UNITS,
+        plain_list=True,
+    )
+    protocol: str = _option("exact", "exact definitions, or those of the authors' program", choices=facts.PROTOCOLS)
+    draws: int = _option(3, "random orders per ablation curve", minimum=1)
+    levels: int = _option(7, "points of an ablation curve, from no unit to all", minimum=2)
+    tolerance: float = _option(
+        0.2, "a unit is prunable while the share of changed predictions is at most this", above=0, maximum=1
+    )
+    variance_fraction: float = _option(
+        0.95, "share of the variance that non-redundant components hold", above=0, maximum=1
+    )
+    similarity_threshold: float = _option(0.5, "|r| from which two units are similar", above=0, maximum=1)
+    max_rows: int | None = _option(50_000, "rows sampled per tap and sampling; 0 reads all of them", minimum=0)
+    samplings: int = _option(3, "independent samplings of rows, averaged", minimum=1)
+    measure_seed: int = _option(0, "seed of ablation orders and sampled rows", minimum=0)
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """Where and how runs are carried out. No field changes what is computed, so none is in the identity."""
+
+    steps: tuple[str, ...] | None = _option(
+        None, "steps to carry out (train,measure,report; measure,report for a file: model)",
+        choices=facts.STEPS, plain_list=True,
+    )  # fmt: skip
+    run_root: str = _option("runs", "folder of the run directories")
+    data_dir: str | None = _option(None, "folder of prepared data")
+    save: str = _option(
+        "all",
+        "what a finished run keeps: metrics; best (the measured weights); all (best and last weights, last checkpoint)",
+        choices=facts.SAVE,
+    )
+    num_devices: int | None = _option(
+        None, "devices to train on: that many GPUs, or logical CPU devices; all GPUs or one CPU if not given", minimum=1
+    )
+    deterministic: bool | None = _option(
+        None, "equal runs give equal bits; slower on GPUs, where it is off if not given; on for CPUs"
+    )
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """One network, one data set, one training, and what is measured of it."""
+
+    model: ModelConfig
+    data: DataConfig
+    training: TrainingConfig
+    measure: MeasureConfig = dataclasses.field(default_factory=MeasureConfig)

@@ -1,0 +1,208 @@
+"""The command line: absl flags generated from the configuration fields, and configurations from flags."""
+
+import dataclasses
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags as absl_flags
+
+from tfunits.configs.errors import UserError, reject
+from tfunits.configs.experiment import ExecutionConfig, ExperimentConfig, expected_value, value_type
+from tfunits.configs.grids import expand, resolve_all
+from tfunits.configs.resolve import experiment_fields
+
+# Values of several names inside one grid axis: --regularizers=none,augmentation+dropout.
+_COMBINATION_FIELDS = ("regularizers",)
+# Filled in by `resolve`, never by a user.
+_COMPUTED_FIELDS = ("model_file_sha256",)
+_HELP_WIDTH = 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """What a command line asks for.
+
+    Attributes:
+      experiments: the runs of the grid, each once.
+      execution: where and how they are carried out.
+      plan: whether only the grid is to be printed.
+      dataset_given: whether the data set was chosen, or is the embedded default.
+    """
+
+    experiments: tuple[ExperimentConfig, ...]
+    execution: ExecutionConfig
+    plan: bool
+    dataset_given: bool
+
+
+class _FieldParser(absl_flags.ArgumentParser):
+    """Text -> tuple of values (of a grid axis or a plain list) or one value (of an execution field)."""
+
+    def __init__(self, field: dataclasses.Field, *, axis: bool):
+        super().__init__()
+        self.field, self.axis = field, axis
+        self.syntactic_help = expected_value(field)
+
+    def parse(self, argument: Any) -> Any:
+        if not isinstance(argument, str):
+            return argument
+        texts = argument.split(",") if self.axis or self.field.metadata["plain_list"] else [argument]
+        values = tuple(parse_value(self.field, text.strip()) for text in texts)
+        return values if self.axis or self.field.metadata["plain_list"] else values[0]
+
+    def flag_type(self) -> str:
+        return "list" if self.axis else value_type(self.field).__name__
+
+
+class _PlainSerializer(absl_flags.ArgumentSerializer):
+    def serialize(self, value: Any) -> str:
+        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def parse_value(field: dataclasses.Field, text: str) -> Any:
+    """One value of a field from its text.
+
+    Raises:
+      UserError: the text is not of the field's type; bounds and choices are the configuration's to check.
+    """
+    if field.name in _COMBINATION_FIELDS:
+        return tuple(text.split("+"))
+    kind = value_type(field)
+    if kind is bool:
+        if text.lower() in ("true", "false", "1", "0"):
+            return text.lower() in ("true", "1")
+        raise reject(field.name, text, "true or false")
+    try:
+        if text == "":
+            raise ValueError
+        return kind(text)
+    except ValueError:
+        raise reject(field.name, text, expected_value(field)) from None
+
+
+def _is_axis(field: dataclasses.Field) -> bool:
+    return field.name in _COMBINATION_FIELDS or not field.metadata["plain_list"]
+
+
+def make_flags() -> absl_flags.FlagValues:
+    """All flags of the command line, in a registry of their own."""
+    registry = absl_flags.FlagValues()
+    for name, field in experiment_fields().items():
+        if name not in _COMPUTED_FIELDS:
+            _define(registry, field, axis=_is_axis(field))
+    for field in dataclasses.fields(ExecutionConfig):
+        _define(registry, field, axis=False)
+    absl_flags.DEFINE_multi_string(
+        "grid", [],
+        'axes of one grid, e.g. "model=mlp size=0.25,1"; repeat the flag for a union of grids over the common flags',
+        flag_values=registry,
+    )  # fmt: skip
+    for name, help in (
+        ("plan", "print the grid and what of it is done, and run nothing"),
+        ("help", "print this help"),
+        ("version", "print the version"),
+    ):
+        absl_flags.DEFINE_boolean(name, False, help, flag_values=registry)
+    return registry
+
+
+def _define(registry: absl_flags.FlagValues, field: dataclasses.Field, *, axis: bool) -> None:
+    flag = absl_flags.Flag(
+        parser=_FieldParser(field, axis=axis),
+        serializer=_PlainSerializer(),
+        name=field.name,
+        default=None,
+        help_string=field.metadata["help"],
+        boolean=value_type(field) is bool,
+    )
+    absl_flags.DEFINE_flag(flag, flag_values=registry)
+
+
+def parse(registry: absl_flags.FlagValues, argv: Sequence[str]) -> None:
+    """Read a command line, flagfiles included, into a registry.
+
+    Args:
+      registry: from `make_flags`.
+      argv: program name and arguments.
+
+    Raises:
+      UserError: an unknown flag, a value that cannot be read, or a word that is no flag.
+    """
+    try:
+        leftover = registry(list(argv))[1:]
+    except absl_flags.UnrecognizedFlagError as error:
+        hint = f"did you mean --{error.suggestions[0]}" if getattr(error, "suggestions", None) else "see --help"
+        raise UserError(f"--{error.flagname}: expected a known flag; {hint}") from None
+    except absl_flags.Error as error:
+        raise UserError(_one_line(error)) from None
+    if leftover:
+        word = leftover[0]
+        hint = f"write --{word}" if "=" in word else "every setting is a flag; see --help"
+        raise UserError(f"{word}: expected only flags of the form --name=value; {hint}")
+
+
+def _one_line(error: Exception) -> str:
+    """absl's message without its own prefix around ours."""
+    text = " ".join(str(error).split())
+    if text.startswith("flag --") and ": --" in text:
+        return text[text.index(": --") + len(": ") :]
+    return text.replace("ERROR:: Unable to open flagfile:", "--flagfile: expected a readable file;")
+
+
+def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
+    """The grid of experiments that parsed flags stand for.
+
+    Raises:
+      UserError: a grid that is not of the form "name=value name=value", or a combination that is no experiment.
+    """
+    fields = experiment_fields()
+    axes, plain = {}, {}
+    for name, field in fields.items():
+        value = None if name in _COMPUTED_FIELDS else registry[name].value
+        if value is not None:
+            if _is_axis(field):
+                axes[name] = value
+            else:
+                plain[name] = (value,)
+    grids = [_parse_grid(text, fields) for text in registry["grid"].value]
+    execution = {f.name: registry[f.name].value for f in dataclasses.fields(ExecutionConfig)}
+    return CommandLine(
+        experiments=tuple(resolve_all(expand({**axes, **plain}, grids))),
+        execution=ExecutionConfig(**{name: value for name, value in execution.items() if value is not None}),
+        plan=registry["plan"].value,
+        dataset_given="dataset" in axes or any("dataset" in grid for grid in grids),
+    )
+
+
+def _parse_grid(text: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, tuple]:
+    grid = {}
+    for word in text.split():
+        name, equals, value = word.partition("=")
+        if not equals or name not in fields or name in _COMPUTED_FIELDS or not _is_axis(fields[name]):
+            raise reject("grid", text, "words of the form field=value,value", f"{word!r} is none")
+        grid[name] = tuple(parse_value(fields[name], item) for item in value.split(","))
+    return grid
+
+
+def help_text(registry: absl_flags.FlagValues, usage: str) -> str:
+    """The help page: usage, then one entry a flag, with what it accepts."""
+    lines = [usage, "", "A comma makes a grid axis: --size=0.25,1 --seed=0,1 are four runs.", ""]
+    sections = {
+        "What is run": [name for name in experiment_fields() if name not in _COMPUTED_FIELDS],
+        "Where and how": [field.name for field in dataclasses.fields(ExecutionConfig)],
+        "Other": ["grid", "plan", "help", "version"],
+    }
+    defaults = {**experiment_fields(), **{field.name: field for field in dataclasses.fields(ExecutionConfig)}}
+    for title, names in sections.items():
+        lines.append(f"{title}:")
+        for name in names:
+            accepted = registry[name].parser.syntactic_help if name in defaults else ""
+            field = defaults.get(name)
+            choices = field is not None and field.metadata["choices"]
+            note = f" ({accepted})" if accepted and (choices or accepted not in ("a name", "true or false")) else ""
+            entry = textwrap.wrap(registry[name].help + note, _HELP_WIDTH - 8)
+            lines += [f"  --{name}", *(" " * 6 + line for line in entry)]
+        lines.append("")
+    lines.append("  --flagfile=PATH\n      read flags from a file, one a line; flags after it win")
+    return "\n".join(lines)

@@ -1,0 +1,243 @@
+"""From a few given fields to a whole experiment: presets, consistency, canonical form and run id."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from tfunits.configs import facts
+from tfunits.configs.errors import UserError, reject
+from tfunits.configs.experiment import (
+    DEFAULT_GENERATED_EXAMPLES,
+    DataConfig,
+    ExperimentConfig,
+    MeasureConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from tfunits.configs.presets import PRESETS
+
+RUN_ID_HEX_DIGITS = 10
+_SECTIONS = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig, "measure": MeasureConfig}
+
+
+def experiment_fields() -> dict[str, dataclasses.Field]:
+    """Name -> field, of everything that `resolve` takes, in the order of the sections."""
+    return {field.name: field for section in _SECTIONS.values() for field in dataclasses.fields(section)}
+
+
+def resolve(given: Mapping[str, Any]) -> ExperimentConfig:
+    """The whole experiment that a few given fields stand for.
+
+    Precedence: given field, preset of (model, data set), field default.
+
+    Args:
+      given: field name -> value; a value of None counts as not given.
+
+    Returns: a validated `ExperimentConfig`.
+
+    Raises:
+      UserError: unknown field, value out of range, or fields that contradict each other.
+
+    Example:
+      >>> resolve({"model": "alexnet"}).training.decay_rate
+      0.95
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    unknown = set(given) - set(experiment_fields())
+    if unknown:
+        raise UserError(f"unknown field {sorted(unknown)[0]!r}; known: {', '.join(experiment_fields())}")
+    model_name = given.get("model", ModelConfig.model)
+    if model_name.startswith(facts.FILE_PREFIX):
+        return _resolve_file(given)
+    model_facts = facts.MODELS.get(model_name)
+    dataset = given.get("dataset") or (model_facts.default_dataset if model_facts else DataConfig.dataset)
+    preset = dict(PRESETS.get((model_name, dataset), {}))
+    values = {**preset, "dataset": dataset, **given}
+    model, data = _make(ModelConfig, values), _make(DataConfig, values)
+    _check_data_fit(model.model, data)
+    training = _make(TrainingConfig, {**values, **_resolve_regularizers(model.model, data, given, preset)})
+    _check_training_fit(data, training)
+    return ExperimentConfig(model=model, data=_settle(data), training=training, measure=_make(MeasureConfig, values))
+
+
+def _make(section: type, values: Mapping[str, Any]) -> Any:
+    names = {field.name for field in dataclasses.fields(section)}
+    return section(**{name: value for name, value in values.items() if name in names})
+
+
+def _settle(data: DataConfig) -> DataConfig:
+    """The same data in the one way of saying it, so that an explicit default is not another run."""
+    counts = {
+        "num_examples": facts.DATASETS[data.dataset].num_train or DEFAULT_GENERATED_EXAMPLES,
+        "test_examples": DEFAULT_GENERATED_EXAMPLES,
+    }
+    spelled = {name: None for name, default in counts.items() if getattr(data, name) == default}
+    return dataclasses.replace(data, preprocessing=data.preprocessing or next(iter(_forms(data.dataset))), **spelled)
+
+
+def _forms(dataset: str) -> Mapping[str, tuple[int, ...]]:
+    return facts.DATASETS[dataset].preprocessings
+
+
+def _resolve_file(given: Mapping[str, Any]) -> ExperimentConfig:
+    """A user's own network: measured as it is, so that no training field applies."""
+    trained = sorted(set(given) & ({f.name for f in dataclasses.fields(TrainingConfig)} - {"seed"}))
+    trained += sorted(set(given) & {"size", "initializer", "init_scale"})
+    if trained:
+        raise reject(trained[0], given[trained[0]], "no such flag with --model=file:...", "a file is measured as it is")
+    path = pathlib.Path(given["model"].removeprefix(facts.FILE_PREFIX))
+    if path.suffix != ".keras" or not path.is_file():
+        raise reject("model", given["model"], "the path of an existing .keras file after file:")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    data = _settle(_make(DataConfig, given))
+    return ExperimentConfig(
+        model=ModelConfig(model=given["model"], model_file_sha256=digest),
+        data=data,
+        training=TrainingConfig(seed=given.get("seed", 0), epochs=0),
+        measure=_make(MeasureConfig, given),
+    )
+
+
+def _check_data_fit(model: str, data: DataConfig) -> None:
+    known, data_facts = facts.MODELS[model], facts.DATASETS[data.dataset]
+    forms = {name: "vector" if len(shape) == 1 else "image" for name, shape in data_facts.preprocessings.items()}
+    fitting = [name for name, kind in forms.items() if kind in known.input_kinds]
+    if not fitting:
+        usable = [d for d in facts.DATASETS if _readable(model, d)]
+        raise reject(
+            "dataset", data.dataset, f"data of kind {' or '.join(known.input_kinds)} for {model}",
+            f"use one of {', '.join(usable)}",
+        )  # fmt: skip
+    if data.preprocessing is not None and data.preprocessing not in fitting:
+        raise reject("preprocessing", data.preprocessing, f"one of {', '.join(fitting)} for {model}")
+    smallest = 28  # AlexNet and ResNet18 halve an image until nothing is left of smaller ones.
+    shape = data.input_shape
+    if "vector" not in known.input_kinds and shape[0] < smallest:
+        raise reject("preprocessing", data.preprocessing, f"images of at least {smallest} pixels for {model}")
+    if known.binary_only and data_facts.num_classes != 2:
+        usable = [d for d in facts.DATASETS if facts.DATASETS[d].num_classes == 2 and _readable(model, d)]
+        raise reject(
+            "dataset", data.dataset, f"two classes, since {model} has one output", f"use one of {', '.join(usable)}"
+        )
+
+
+def _readable(model: str, dataset: str) -> bool:
+    kinds = {"vector" if len(shape) == 1 else "image" for shape in _forms(dataset).values()}
+    return bool(kinds & set(facts.MODELS[model].input_kinds))
+
+
+def _resolve_regularizers(
+    model: str, data: DataConfig, given: Mapping[str, Any], preset: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Sorted names of what is applied, with the strength of what is not applied set to 0."""
+    strengths = {"weight_decay": "weight_decay", "dropout": "dropout_rate"}
+    possible = ["weight_decay"]
+    possible += ["augmentation"] if facts.DATASETS[data.dataset].augmentable and len(data.input_shape) == 3 else []
+    possible += ["dropout"] if facts.MODELS[model].has_dropout else []
+    named = tuple(given.get("regularizers", preset.get("regularizers", ("none",))))
+    known = ("none", "all", *facts.REGULARIZERS)
+    for name in named:
+        if name not in known:
+            raise reject("regularizers", named, "one of " + ", ".join(known) + ", or several joined by +")
+    if len(named) > 1 and {"none", "all"} & set(named):
+        raise reject("regularizers", named, "none or all alone, or names joined by +")
+    chosen = set(possible if named == ("all",) else named) - {"none"}
+    for name, strength in strengths.items():
+        if given.get(strength, 0) > 0 and "regularizers" not in given:
+            chosen.add(name)
+    for name in sorted(chosen):
+        if name not in possible:
+            reason = {
+                "dropout": f"{model} has no dropout layer",
+                "augmentation": f"{data.dataset} as {data.preprocessing or 'vectors'} has no augmentation",
+            }[name]
+            raise reject(
+                "regularizers", named, f"one of none, all, {', '.join(possible)} for {model} on {data.dataset}", reason
+            )
+    resolved: dict[str, Any] = {"regularizers": tuple(sorted(chosen)) or ("none",)}
+    for name, strength in strengths.items():
+        value = given.get(strength, preset.get(strength, 0.0))
+        if name in chosen and value == 0:
+            raise reject(strength, 0, f"a number above 0, since --regularizers names {name}")
+        if name not in chosen and given.get(strength, 0) > 0:
+            raise reject(strength, f"{value:g}", f"no such flag with --regularizers={'+'.join(named)}")
+        resolved[strength] = value if name in chosen else 0.0
+    return resolved
+
+
+def _check_training_fit(data: DataConfig, training: TrainingConfig) -> None:
+    if training.effective_batch_size > data.num_train:
+        factor = f" * --k={training.k:g}" if training.k != 1 else ""
+        raise reject(
+            "batch_size", training.batch_size,
+            f"a batch{factor} of at most the {data.num_train} training examples of {data.dataset}",
+        )  # fmt: skip
+    if training.loss == "hinge" and facts.DATASETS[data.dataset].num_classes != 2:
+        raise reject("loss", "hinge", f"cross_entropy, since {data.dataset} has more than two classes")
+
+
+def identity(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
+    """The fields that decide what a run computes: model, data and training, without those at their defaults.
+
+    Leaving defaults out means that a field added later, whose default is what was done before, renames no run.
+    For the same reason a field's default never changes: presets do.
+    """
+    parts: dict[str, dict[str, Any]] = {}
+    for name in ("model", "data", "training"):
+        section = getattr(config, name)
+        parts[name] = {
+            field.name: _plain(getattr(section, field.name))
+            for field in dataclasses.fields(section)
+            if getattr(section, field.name) != field.default
+        }
+    if config.model.is_file:
+        # The file's content decides, not where it lies.
+        parts["model"].pop("model")
+    return parts
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    # 2 and 2.0 are the same setting.
+    return int(value) if isinstance(value, float) and value == int(value) else value
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal settings give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def short_hash(value: Any, digits: int = 8) -> str:
+    """The first hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]
+
+
+def run_id(config: ExperimentConfig) -> str:
+    """The name of a run's directory: <model>-<data set>-s<size>-<seed>-<10 hex digits>.
+
+    Example:
+      >>> run_id(resolve({"model": "mlp", "size": 0.25}))[:18]
+      'mlp-digits-s0.25-0'
+    """
+    model = pathlib.Path(config.model.model).stem if config.model.is_file else config.model.model
+    digest = short_hash(identity(config), RUN_ID_HEX_DIGITS)
+    return f"{model}-{config.data.dataset}-s{config.model.size:g}-{config.training.seed}-{digest}"
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A configuration as nested plain values, every field named, for `config.json`."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(values: Mapping[str, Mapping[str, Any]]) -> ExperimentConfig:
+    """The configuration written by `as_dict`, validated again."""
+    sections = {}
+    for name, section in _SECTIONS.items():
+        fields = {field.name for field in dataclasses.fields(section)}
+        stored = {k: tuple(v) if isinstance(v, list) else v for k, v in values.get(name, {}).items() if k in fields}
+        sections[name] = section(**stored)
+    return ExperimentConfig(**sections)

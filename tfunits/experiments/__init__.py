@@ -1,0 +1,27 @@
+"""The steps of one experiment and a grid of them; the only writer of a run's results.
+
+Names load when they are first used, so that a program can import TensorFlow quietly (`quiet.py`) before.
+"""
+
+import importlib
+from typing import Any
+
+_MODULES = {
+    "STEP_FUNCTIONS": "steps",
+    "Run": "steps",
+    "load_file": "load",
+    "load_model": "load",
+    "measure_files": "steps",
+    "plan_grid": "plan",
+    "prepare_devices": "runner",
+    "run_grid": "runner",
+    "step_key": "steps",
+    "steps_of": "steps",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"tfunits.experiments.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'tfunits.experiments' has no attribute {name!r}")

@@ -1,0 +1,42 @@
+"""Trained networks back from disk."""
+
+import pathlib
+
+import keras
+
+import tfunits.layers  # noqa: F401  (registers our own layers, which a saved network may contain)
+from tfunits.artifacts import RunDir
+from tfunits.configs import UserError
+
+
+def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
+    """The network of a run directory or of a .keras file; see `tfunits.load`."""
+    path = pathlib.Path(run_or_file)
+    if path.suffix == ".keras":
+        return load_file(path)
+    run_dir = RunDir(path)
+    if not run_dir.config_file.is_file():
+        raise UserError(
+            f"run_or_file: expected a run directory or a .keras file, received {str(path)!r}, which is neither"
+        )
+    if not run_dir.model.is_file():
+        raise UserError(f"run_or_file: expected a run that kept its weights, received {str(path)!r} without model.keras; "
+                        "train it with --save=best or --save=all")  # fmt: skip
+    return load_file(run_dir.model)
+
+
+def load_file(path: str | pathlib.Path) -> keras.Model:
+    """The network of a .keras file, for inference and measures.
+
+    Raises:
+      UserError: no file, a damaged one, or one with layers that are not known.
+    """
+    if not pathlib.Path(path).is_file():
+        raise UserError(f"model file: expected an existing .keras file, received {str(path)!r}")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"model file: expected a Keras model of known layers, received {str(path)!r} ({reason})"
+        ) from None

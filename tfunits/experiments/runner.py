@@ -1,0 +1,158 @@
+"""A grid of experiments in this process: each run's steps, its state, and the tables at the end."""
+
+import pathlib
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfunits import reports, training
+from tfunits.artifacts import RunDir, read_json, write_json
+from tfunits.configs import ExecutionConfig, ExperimentConfig, UserError, run_id, short_hash
+from tfunits.experiments.steps import STEP_FUNCTIONS, Run, step_key, steps_of
+
+_EXIT_FAILED = 1
+
+
+def prepare_devices(execution: ExecutionConfig) -> tuple[tf.distribute.Strategy, bool]:
+    """The one strategy of this process, and whether equal runs give equal bits; call once, first."""
+    strategy = training.make_strategy(execution.num_devices)
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    deterministic = not has_gpu if execution.deterministic is None else execution.deterministic
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return strategy, deterministic
+
+
+def run_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> int:
+    """Carry out every run that is not finished, then print tables.
+
+    Args:
+      experiments: each once.
+      execution: steps, places, devices.
+
+    Returns: 0 if every run is finished, 1 if one diverged or failed.
+
+    Raises:
+      UserError: a mistake that concerns every run.
+      KeyboardInterrupt: passed on, with the run marked interrupted; what is finished stays.
+    """
+    for config in experiments:
+        steps_of(config, execution)
+    strategy, deterministic = prepare_devices(execution)
+    states = {}
+    for number, config in enumerate(experiments, start=1):
+        run_dir = RunDir.of(config, execution.run_root)
+        label = f"[{number}/{len(experiments)}] {run_dir.name}"
+        with run_dir.claimed(config):
+            states[run_dir.name] = _carry_out(
+                Run(
+                    config=config, execution=execution, run_dir=run_dir, strategy=strategy, deterministic=deterministic
+                ),
+                label,
+            )
+        keras.backend.clear_session(free_memory=False)
+    _print_results(experiments, execution)
+    return 0 if all(state == "finished" for state in states.values()) else _EXIT_FAILED
+
+
+def _carry_out(run: Run, label: str) -> str:
+    """One run's open steps; returns its state."""
+    run_dir, config = run.run_dir, run.config
+    if _has_diverged(run_dir):
+        print(f"{label}: diverged when it was trained; skipped", flush=True)
+        return "diverged"
+    steps = steps_of(config, run.execution)
+    open_steps = [step for step in steps if not run_dir.is_done(step_key(step, config))]
+    if not open_steps:
+        print(f"{label}: finished before", flush=True)
+        return "finished"
+    print(f"{label}: {', '.join(open_steps)}", flush=True)
+    seconds = dict(run_dir.status().get("seconds", {}))
+    try:
+        for step in open_steps:
+            run_dir.set_status("running", step=step, seconds=seconds)
+            start = time.perf_counter()
+            state = STEP_FUNCTIONS[step](run)
+            seconds[step] = round(seconds.get(step, 0) + time.perf_counter() - start, 2)
+            if state == "diverged":
+                epochs = read_json(run_dir.done_file("train"))["epochs"]
+                message = (f"the loss stopped being finite in epoch {epochs} at --learning_rate="
+                           f"{config.training.learning_rate:g}; expected a rate at which training converges")  # fmt: skip
+                run_dir.set_status("diverged", message, step=step, seconds=seconds)
+                print(f"{run_dir.name}: {message}", file=sys.stderr, flush=True)
+                return "diverged"
+            _mark_done(run_dir, step, config)
+        _discard(run)
+        run_dir.set_status("finished", seconds=seconds)
+        return "finished"
+    except KeyboardInterrupt:
+        run_dir.set_status("interrupted", "stopped by the user; the same command continues", seconds=seconds)
+        raise
+    except UserError as error:
+        run_dir.set_status("failed", str(error), seconds=seconds)
+        print(f"{run_dir.name}: {error}", file=sys.stderr, flush=True)
+        return "failed"
+    except OSError as error:
+        message = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        print(f"{run_dir.name}: {message}", file=sys.stderr, flush=True)
+        return "failed"
+    except Exception as error:
+        # One run's bug must not end a grid; its traceback is kept where the run is.
+        run_dir.error_log.write_text(traceback.format_exc())
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        run_dir.set_status("failed", reason, seconds=seconds)
+        print(f"{run_dir.name}: {reason} (traceback in {run_dir.error_log})", file=sys.stderr, flush=True)
+        return "failed"
+
+
+def _has_diverged(run_dir: RunDir) -> bool:
+    return run_dir.is_done("train") and read_json(run_dir.done_file("train"))["state"] == "diverged"
+
+
+def _mark_done(run_dir: RunDir, step: str, config: ExperimentConfig) -> None:
+    """Write a step's done-file, unless the step wrote it itself."""
+    if not run_dir.is_done(step_key(step, config)):
+        write_json(run_dir.done_file(step_key(step, config)), {"state": "finished"})
+
+
+def _discard(run: Run) -> None:
+    """Delete what `--save` does not keep, once nothing needs it any more."""
+    keep = run.execution.save
+    if keep != "all":
+        for path in run.run_dir.checkpoints.glob("*.npz"):
+            path.unlink()
+    if keep == "metrics" and "measure" in steps_of(run.config, run.execution):
+        run.run_dir.model.unlink(missing_ok=True)
+
+
+def _print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:
+    measure = experiments[0].measure
+    records = [reports.read_run(RunDir.of(config, execution.run_root), measure) for config in experiments]
+    root = pathlib.Path(execution.run_root)
+    print()
+    if len(records) == 1:
+        table = reports.run_table(records[0], measure)
+        if len(table):
+            print(reports.format_table(table))
+            print("prunability and redundancy: units here / units at size 4\n" if records[0].size else "")
+        _print_accuracies(records[0])
+        print(f"run directory: {records[0].run_dir.path}")
+    else:
+        folder = root / f"grid-{short_hash([run_id(config) for config in experiments])}"
+        grid = reports.report_grid(records, measure, folder)
+        print(reports.format_table(grid.table, index=False))
+        if len(grid.gains):
+            print("\ngains per doubling of width:")
+            print(reports.format_table(grid.gains, index=False))
+        print(f"\ngrid report: {', '.join(str(path) for path in grid.files)}")
+    print(f"TensorBoard:   tensorboard --logdir {root}")
+
+
+def _print_accuracies(record: reports.RunRecord) -> None:
+    if record.accuracy:
+        values = ", ".join(f"{split} {scores['accuracy']:.4f}" for split, scores in record.accuracy.items())
+        print(f"accuracy:      {values}")

@@ -1,0 +1,320 @@
+"""The steps of one run: each a function from a run to files, finished when its done-file is there."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tfunits import datasets, measures, models, reports, training
+from tfunits.artifacts import (
+    EventWriter,
+    RunDir,
+    describe_environment,
+    png_bytes,
+    read_arrays,
+    read_json,
+    replacing,
+    write_arrays,
+    write_json,
+)
+from tfunits.configs import (
+    FILE_PREFIX,
+    STEPS,
+    ExecutionConfig,
+    ExperimentConfig,
+    MeasureConfig,
+    UserError,
+    reject,
+    short_hash,
+)
+from tfunits.experiments.load import load_file
+
+_SPLITS = ("train", "validation", "test")
+_FIGURE_DPI = 110
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run while it is worked on; data and model are made when first needed.
+
+    Attributes:
+      config: the experiment.
+      execution: where and how.
+      run_dir: its directory, claimed by this process.
+      strategy: where to train.
+      deterministic: whether TensorFlow was told to give equal bits.
+    """
+
+    config: ExperimentConfig
+    execution: ExecutionConfig
+    run_dir: RunDir
+    strategy: tf.distribute.Strategy
+    deterministic: bool
+
+    @functools.cached_property
+    def data(self) -> datasets.Dataset:
+        """The run's data set."""
+        data = self.config.data
+        options = {
+            f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.name not in ("dataset", "data_seed")
+        }
+        return datasets.load(data.dataset, data_seed=data.data_seed, data_dir=self.execution.data_dir, **options)
+
+    def build_model(self) -> keras.Model:
+        """The network with its initial weights."""
+        model, training_config = self.config.model, self.config.training
+        with self.strategy.scope():
+            return models.build(
+                model.model,
+                size=model.size,
+                input_shape=self.data.input_shape,
+                num_classes=self.data.num_classes,
+                initializer=model.initializer,
+                init_scale=model.init_scale,
+                dropout_rate=training_config.dropout_rate,
+                seed=training_config.seed,
+            )
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The network that is measured.
+
+        Raises:
+          UserError: it was not trained, or its weights were not kept.
+        """
+        if self.config.model.is_file:
+            return load_file(self.config.model.model.removeprefix(FILE_PREFIX))
+        if not self.run_dir.model.is_file():
+            trained = self.run_dir.is_done("train")
+            hint = (
+                "its weights were not kept (--save=metrics); use another --run_root" if trained else "it is not trained"
+            )
+            raise UserError(
+                f"--steps=measure: expected the trained weights of {self.run_dir.name}; {hint}, or add the step train"
+            )
+        return load_file(self.run_dir.model)
+
+
+def train(run: Run) -> str:
+    """Train the network; write history, weights and the summary of the training.
+
+    Returns: "finished" or "diverged".
+    """
+    config = run.config.training
+    devices = training.device_names(run.strategy)
+    write_json(run.run_dir.environment, {
+        **describe_environment(devices=devices, deterministic=run.deterministic),
+        "seed": config.seed, "data_seed": run.config.data.data_seed,
+    })  # fmt: skip
+    model = run.build_model()
+    result = training.fit(model, run.data, config, run_dir=run.run_dir, strategy=run.strategy)
+    state = "diverged" if result.diverged else "finished"
+    if not result.diverged:
+        _save_weights(run, model, result)
+    write_json(run.run_dir.done_file("train"), {
+        "state": state,
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "measured_weights": config.measured_weights,
+        "batch_norm_momentum": result.batch_norm_momentum,
+        "trainable_parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+        "history": result.history.iloc[-1].to_dict() if len(result.history) else {},
+    })  # fmt: skip
+    return state
+
+
+def _save_weights(run: Run, model: keras.Model, result: training.TrainingResult) -> None:
+    """The measured weights as model.keras; of best and last, the other one beside it."""
+    measured_is_best = run.config.training.measured_weights == "best"
+    _save_model(model, run.run_dir.model)
+    if run.execution.save == "all" and len(result.history):
+        measured = [np.array(v.numpy()) for v in model.variables]
+        other = result.last_weights if measured_is_best else result.best_weights
+        for variable, value in zip(model.variables, other, strict=True):
+            variable.assign(value)
+        _save_model(model, run.run_dir.path / ("last.keras" if measured_is_best else "best.keras"))
+        for variable, value in zip(model.variables, measured, strict=True):
+            variable.assign(value)
+
+
+def _save_model(model: keras.Model, path: pathlib.Path) -> None:
+    with replacing(path) as temporary:
+        model.save(temporary)
+
+
+def measure(run: Run) -> str:
+    """Measure the network on every split asked for; each measure is one file, and a finished one is skipped.
+
+    Returns: "finished".
+    """
+    options = run.config.measure
+    _write_once(run, "accuracy", {}, functools.partial(_measure_accuracy, run))
+    for split in options.measured_splits:
+        for unit in options.ablation_unit:
+            settings = ablation_settings(options, split, unit)
+            _write_once(run, "ablation", settings, functools.partial(_measure_ablation, run, settings))
+        settings = unit_settings(options, split)
+        _write_once(run, "units", settings, functools.partial(_measure_units, run, settings))
+    return "finished"
+
+
+def ablation_settings(options: MeasureConfig, split: str, unit: str) -> dict[str, Any]:
+    """The options that decide an ablation measure, and its file's name."""
+    return {
+        "split": split, "unit": unit, "draws": options.draws, "levels": options.levels,
+        "protocol": options.protocol, "seed": options.measure_seed,
+    }  # fmt: skip
+
+
+def unit_settings(options: MeasureConfig, split: str) -> dict[str, Any]:
+    """The options that decide the statistics of units, and their files' name."""
+    return {
+        "split": split, "max_rows": options.max_rows or "all", "samplings": options.samplings,
+        "similarity_threshold": options.similarity_threshold, "seed": options.measure_seed,
+    }  # fmt: skip
+
+
+def measure_files(config: ExperimentConfig) -> list[str]:
+    """Names of the files that the measure step writes last."""
+    options = config.measure
+    names = [_file_name("accuracy", {})]
+    for split in options.measured_splits:
+        names += [_file_name("ablation", ablation_settings(options, split, unit)) for unit in options.ablation_unit]
+        names.append(_file_name("units", unit_settings(options, split)))
+    return names
+
+
+def _file_name(name: str, settings: Mapping[str, Any]) -> str:
+    return f"{name}-{short_hash(dict(settings))}.json"
+
+
+def _write_once(run: Run, name: str, settings: Mapping[str, Any], make: Callable[[pathlib.Path], Mapping]) -> None:
+    path = run.run_dir.measures / _file_name(name, settings)
+    if not path.exists():
+        write_json(path, {"measure": name, "settings": dict(settings), **make(path)})
+
+
+def _measure_accuracy(run: Run, path: pathlib.Path) -> dict[str, Any]:
+    """Accuracy and loss on every split, from logits that are kept beside."""
+    logits = run.run_dir.logits
+    if not logits.exists():
+        outputs = {split: training.predict(run.model, run.data.batches(split)) for split in _SPLITS}
+        labels = {f"{split}_labels": run.data.splits[split].labels for split in _SPLITS}
+        write_arrays(logits, {**outputs, **labels}, compress=False)
+    arrays = read_arrays(logits)
+    return {"splits": {split: _scores(run, arrays[split], arrays[f"{split}_labels"]) for split in _SPLITS}}
+
+
+def _scores(run: Run, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    correct = training.predicted_labels(tf.constant(outputs)).numpy() == labels
+    scores: dict[str, Any] = {"accuracy": float(correct.mean()), "examples": len(labels)}
+    # A user's network may give probabilities or logits; only its classes are known to mean something.
+    if not run.config.model.is_file:
+        losses = training.LOSSES[run.config.training.loss](tf.constant(labels), tf.constant(outputs))
+        scores["loss"] = float(tf.reduce_mean(tf.cast(losses, tf.float64)))
+    return scores
+
+
+def _measure_ablation(run: Run, settings: Mapping[str, Any], path: pathlib.Path) -> dict[str, Any]:
+    curves = measures.ablation_curves(run.model, run.data, **settings).to_dict()
+    return {"taps": curves["taps"], "joint": curves["joint"]}
+
+
+def _measure_units(run: Run, settings: Mapping[str, Any], path: pathlib.Path) -> dict[str, Any]:
+    options = {**settings, "max_rows": None if settings["max_rows"] == "all" else settings["max_rows"]}
+    found = measures.unit_statistics(run.model, run.data, **options)
+    arrays = {f"{tap}/{name}": a for tap, units in found.taps.items() for name, a in units.to_arrays().items()}
+    write_arrays(path.with_suffix(".npz"), arrays)
+    redundancy, similarity = found.redundancy(run.config.measure.variance_fraction), found.similarity()
+    return {
+        "taps": {
+            tap: {**redundancy.rows[tap], "similar": similarity.rows[tap]["similar"], **row}
+            for tap, row in found.unit_types().rows.items()
+        }
+    }
+
+
+def report(run: Run) -> str:
+    """Draw the run's figures and enter figures, settings and final measures into TensorBoard.
+
+    Returns: "finished".
+    """
+    record = reports.read_run(run.run_dir, run.config.measure)
+    title = run.run_dir.name
+    figures = {}
+    for (split, unit), curves in record.curves.items():
+        name = f"ablation_{split}_{unit}"
+        figures[name] = reports.plot_ablation(
+            curves, title=f"{title}\n{split}, {unit}s masked", tolerance=run.config.measure.tolerance
+        )
+    for split, statistics in record.statistics.items():
+        figures[f"correlations_{split}"] = reports.plot_correlations(statistics, title=f"{title}, {split}")
+    if run.run_dir.history.exists():
+        figures["training"] = reports.plot_training(pd.read_csv(run.run_dir.history), title=title)
+    events = EventWriter(run.run_dir.tensorboard)
+    done = read_json(run.run_dir.done_file("train")) if run.run_dir.is_done("train") else {}
+    step = int(done.get("epochs", 0))
+    for name, figure in figures.items():
+        png = png_bytes(figure, _FIGURE_DPI)
+        with replacing(run.run_dir.figures / f"{name}.png") as temporary:
+            temporary.write_bytes(png)
+        events.image(name, png, step)
+    events.hyperparameters(_hyperparameters(run.config), _final_measures(record, run.config.measure), step)
+    events.close()
+    return "finished"
+
+
+def _hyperparameters(config: ExperimentConfig) -> dict[str, Any]:
+    """Every field of the experiment that is set, flat."""
+    flat = {}
+    for section in (config.model, config.data, config.training):
+        for field in dataclasses.fields(section):
+            value = getattr(section, field.name)
+            if value is not None:
+                flat[field.name] = "+".join(map(str, value)) if isinstance(value, tuple) else value
+    return flat
+
+
+def _final_measures(record: reports.RunRecord, options: MeasureConfig) -> dict[str, float]:
+    frame = reports.tabulate([record], options)
+    network = frame[frame["tap"] == reports.NETWORK]
+    wanted = {"prunability", "redundancy", "similarity", "area"}
+    found = {}
+    for row in network.itertuples():
+        if row.measure == "accuracy":
+            found[f"final/{row.split}_accuracy"] = row.value
+        elif (
+            row.measure in wanted
+            and row.split == options.measured_splits[0]
+            and row.unit in ("", options.ablation_unit[0])
+        ):
+            found[f"final/{row.measure}"] = row.value
+    return found
+
+
+STEP_FUNCTIONS: Mapping[str, Callable[[Run], str]] = {"train": train, "measure": measure, "report": report}
+
+
+def step_key(step: str, config: ExperimentConfig) -> str:
+    """The name of a step's done-file: measures and reports depend on how is measured."""
+    if step == "train":
+        return step
+    return f"{step}-{short_hash(measure_files(config) if step == 'measure' else dataclasses.asdict(config.measure))}"
+
+
+def steps_of(config: ExperimentConfig, execution: ExecutionConfig) -> list[str]:
+    """The steps of one run, in order.
+
+    Raises:
+      UserError: training of a user's own network.
+    """
+    given = execution.steps or tuple(step for step in STEPS if step != "train" or not config.model.is_file)
+    if config.model.is_file and "train" in given:
+        raise reject("steps", ",".join(given), "measure or report for a file: model", "a file is measured as it is")
+    return [step for step in STEPS if step in given]

@@ -1,0 +1,7 @@
+"""The few Keras layers of our own, registered as package "tfunits"."""
+
+from tfunits.layers.dropout import ReplicaDropout
+from tfunits.layers.mask import ChannelMask
+from tfunits.layers.normalization import LocalResponseNormalization
+
+__all__ = ["ChannelMask", "LocalResponseNormalization", "ReplicaDropout"]

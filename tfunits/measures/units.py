@@ -1,0 +1,341 @@
+"""One pass over the data: the second moments of every tap's units, and what they say."""
+
+import dataclasses
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+from tfunits.measures.inputs import Inputs
+from tfunits.measures.results import Redundancy, Similarity, UnitTypes
+from tfunits.statistics import REFERENCE_SIZE, Moments, UnitStatistics
+from tfunits.surgery import Graph, TensorKey, tap_keys
+
+# Casper et al. 2021, appendix D: 50,000 activations of a layer, three samplings.
+MAX_ROWS = 50_000
+SAMPLINGS = 3
+# A Philox generator makes this many numbers per step of its counter.
+_PHILOX_BLOCK = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkStatistics:
+    """Statistics of the units of every tap.
+
+    Attributes:
+      taps: tap -> its units' statistics.
+      settings: how they were measured.
+    """
+
+    taps: Mapping[str, UnitStatistics]
+    settings: Mapping[str, Any]
+
+    def redundancy(
+        self, variance_fraction: float = 0.95, *, size: float | None = None, protocol: str = "exact"
+    ) -> Redundancy:
+        """Redundant units of every tap; the network's share is the plain mean over taps.
+
+          redundancy = (n - components) / n * size / 4      (without size: (n - components) / n)
+
+        Arguments as `redundancy`.
+        """
+        scale = 1.0 if size is None else size / REFERENCE_SIZE
+        rows = {}
+        for name, units in self.taps.items():
+            redundant = units.num_redundant(variance_fraction, rule=protocol)
+            rows[name] = {
+                "units": units.num_units,
+                "redundant_units": redundant,
+                "redundant": redundant / units.num_units * scale,
+                "not_redundant": (1 - redundant / units.num_units) * scale,
+                "compressibility": 100 * redundant / units.num_units,
+                "rows": units.num_rows,
+                "rank_limited": units.rank_limited,
+            }
+        means = {name: float(np.mean([row[name] for row in rows.values()])) for name in
+                 ("redundant", "not_redundant", "compressibility")}  # fmt: skip
+        network = {
+            "units": sum(units.num_units for units in self.taps.values()),
+            "redundant_units": sum(row["redundant_units"] for row in rows.values()),
+            **means,
+            "rank_limited": any(row["rank_limited"] for row in rows.values()),
+        }
+        settings = {**self.settings, "variance_fraction": variance_fraction, "protocol": protocol}
+        return Redundancy(rows=rows, network=network, settings=settings)
+
+    def similarity(self, *, protocol: str = "exact") -> Similarity:
+        """Similar units of every tap; the network's is the plain mean over taps.
+
+        Args:
+          protocol: "exact" (a constant unit is similar to none) or "authors" (it counts -1).
+        """
+        constant_counts = -1 if protocol == "authors" else 0
+        rows = {
+            name: {
+                "units": units.num_units,
+                "similar": units.mean_similar(constant_counts=constant_counts),
+                "share_of_pairs": units.num_similar.mean() / max(1, units.num_units - 1),
+                "rows": units.num_rows,
+                "rank_limited": units.rank_limited,
+            }
+            for name, units in self.taps.items()
+        }
+        network = {
+            "units": sum(row["units"] for row in rows.values()),
+            "similar": float(np.mean([row["similar"] for row in rows.values()])),
+            "share_of_pairs": float(np.mean([row["share_of_pairs"] for row in rows.values()])),
+            "rank_limited": any(row["rank_limited"] for row in rows.values()),
+        }
+        return Similarity(rows=rows, network=network, settings={**self.settings, "protocol": protocol})
+
+    def unit_types(self) -> UnitTypes:
+        """Numbers of dead (always 0), silent (not 0 on < 1 % of rows) and constant (std < 1 % of |mean|) units."""
+        rows = {
+            name: {
+                "units": units.num_units,
+                "dead": int(units.dead.sum()),
+                "silent": int(units.silent().sum()),
+                "constant": int(units.nearly_constant().sum()),
+                "rows": units.num_rows,
+            }
+            for name, units in self.taps.items()
+        }
+        network = {key: sum(row[key] for row in rows.values()) for key in ("units", "dead", "silent", "constant")}
+        return UnitTypes(rows=rows, network=network, settings=self.settings)
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(part) for part in (self.redundancy(), self.similarity(), self.unit_types()))
+
+
+def redundancy(
+    model: keras.Model,
+    data: Any,
+    *,
+    variance_fraction: float = 0.95,
+    size: float | None = None,
+    protocol: str = "exact",
+    **options: Any,
+) -> Redundancy:
+    """How many units are redundant: n minus the principal components that hold most of the variance.
+
+    Args:
+      model: a functional model.
+      data: what to measure on; see `unit_statistics`.
+      variance_fraction: share of the variance to hold, in (0, 1].
+      size: the network's width multiplier: redundant units are then counted against the network at size 4.
+      protocol: "exact", or "authors" (one unit more).
+      **options: of `unit_statistics`.
+
+    Returns: a `Redundancy`.
+
+    Raises:
+      ValueError: as `unit_statistics`, or a fraction outside (0, 1].
+
+    Example:
+      >>> print(tfunits.measures.redundancy(model, data))
+
+    Source: Casper et al. 2021, section 3; DESIGN section 6.
+    """
+    statistics = unit_statistics(model, data, **options)
+    return statistics.redundancy(variance_fraction, size=size, protocol=protocol)
+
+
+def similarity(
+    model: keras.Model, data: Any, *, threshold: float = 0.5, protocol: str = "exact", **options: Any
+) -> Similarity:
+    """How many other units a unit is similar to: mean over units of #{|Pearson r| >= threshold}.
+
+    Args:
+      model: a functional model.
+      data: what to measure on; see `unit_statistics`.
+      threshold: |r| from which two units are similar, in (0, 1].
+      protocol: "exact", or "authors" (a constant unit counts -1).
+      **options: of `unit_statistics`.
+
+    Returns: a `Similarity`.
+
+    Raises:
+      ValueError: as `unit_statistics`, or a threshold outside (0, 1].
+
+    Example:
+      >>> print(tfunits.measures.similarity(model, data))
+
+    Source: Casper et al. 2019 (ICLR version), section 2.
+    """
+    statistics = unit_statistics(model, data, similarity_threshold=threshold, **options)
+    return statistics.similarity(protocol=protocol)
+
+
+def unit_types(model: keras.Model, data: Any, **options: Any) -> UnitTypes:
+    """How many units are dead, silent or constant; arguments and errors as `unit_statistics`."""
+    return unit_statistics(model, data, **options).unit_types()
+
+
+def unit_statistics(
+    model: keras.Model,
+    data: Any,
+    *,
+    taps: Sequence[str] | None = None,
+    similarity_threshold: float = 0.5,
+    max_rows: int | None = MAX_ROWS,
+    samplings: int = SAMPLINGS,
+    seed: int = 0,
+    split: str = "test",
+) -> NetworkStatistics:
+    """Second moments of every tap's units, in one pass over the data, and what they say of the units.
+
+    Each spatial position of a feature map is one row. Where a tap has more than `max_rows` of them, equally many
+    positions of every example are drawn, in several samplings; memory does not grow with the number of examples.
+
+    Args:
+      model: a functional model.
+      data: a `tfunits.datasets.Dataset`, a batched tf.data.Dataset of inputs or (inputs, labels), or an array.
+      taps: names of the taps to measure; all if None.
+      similarity_threshold: |r| from which two units are similar, in (0, 1].
+      max_rows: rows per tap and sampling; None or 0 for all of them.
+      samplings: independent samplings of rows, where rows are sampled.
+      seed: of the samplings.
+      split: which split of a `Dataset`.
+
+    Returns: a `NetworkStatistics`.
+
+    Raises:
+      ValueError: an unknown tap, a model that is not functional, inputs of another shape, or fewer than two
+        rows.
+    """
+    graph = Graph(model)
+    keys = tap_keys(graph)
+    for name in taps or ():
+        if name not in keys:
+            raise ValueError(f"taps: expected taps of {model.name!r} ({', '.join(keys)}), received {name!r}")
+    keys = keys if taps is None else {name: keys[name] for name in keys if name in set(taps)}
+    inputs = Inputs(data, split, model)
+    samplers = {
+        name: _Sampler.plan(name, graph.shape(key), inputs.max_examples, max_rows, samplings, seed)
+        for name, key in keys.items()
+    }
+    accumulators = _accumulate(graph, keys, inputs, samplers)
+    settings = {"split": split, "max_rows": max_rows or "all", "samplings": samplings, "seed": seed,
+                "similarity_threshold": similarity_threshold}  # fmt: skip
+    statistics = {
+        name: UnitStatistics.from_moments([m for m, _ in parts], [a for _, a in parts], similarity_threshold)
+        for name, parts in accumulators.items()
+    }
+    return NetworkStatistics(taps=statistics, settings=settings)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Sampler:
+    """Which positions of every example are rows.
+
+    Attributes:
+      num_positions: positions of one example's map.
+      rows_per_example: positions drawn; all of them if equal to `num_positions`.
+      samplings: independent draws.
+      key: Philox key of the tap's random numbers.
+    """
+
+    num_positions: int
+    rows_per_example: int
+    samplings: int
+    key: tuple[int, int]
+
+    @classmethod
+    def plan(
+        cls,
+        name: str,
+        shape: tuple[int | None, ...],
+        num_examples: int,
+        max_rows: int | None,
+        samplings: int,
+        seed: int,
+    ) -> "_Sampler":
+        positions = shape[1:-1]
+        if None in positions:
+            raise ValueError(f"taps: expected a tap of known size, received {name!r} of shape {shape}; "
+                             "build the model with a fixed input shape")  # fmt: skip
+        num_positions = int(np.prod(positions, dtype=int))
+        rows = num_positions
+        if max_rows and num_positions * num_examples > max_rows:
+            # More examples than rows allowed are still one row each.
+            rows = max(1, max_rows // num_examples)
+        sampled = rows < num_positions
+        return cls(
+            num_positions=num_positions,
+            rows_per_example=rows,
+            samplings=samplings if sampled else 1,
+            key=(seed, zlib.crc32(name.encode())),
+        )
+
+    @property
+    def reads_all(self) -> bool:
+        return self.rows_per_example == self.num_positions
+
+    def positions(self, first_example: int, num_examples: int) -> np.ndarray:
+        """Positions of a batch's rows, int32 [samplings, examples, rows]; each a function of the example's number."""
+        width = -(-self.num_positions // _PHILOX_BLOCK) * _PHILOX_BLOCK
+        chosen = []
+        for sampling in range(self.samplings):
+            bits = np.random.Philox(key=self.key, counter=[0, 0, sampling, 0])
+            bits.advance(first_example * width // _PHILOX_BLOCK)
+            scores = np.random.Generator(bits).random((num_examples, width))[:, : self.num_positions]
+            chosen.append(np.argpartition(scores, self.rows_per_example, axis=1)[:, : self.rows_per_example])
+        return np.array(chosen, np.int32)
+
+
+def _accumulate(
+    graph: Graph, keys: Mapping[str, TensorKey], inputs: Inputs, samplers: Mapping[str, _Sampler]
+) -> dict[str, list[tuple[Moments, np.ndarray]]]:
+    """Per tap and sampling, the moments and the number of rows on which each unit is not 0."""
+
+    drawn_spec = {
+        name: tf.TensorSpec([s.samplings, None, s.rows_per_example], tf.int32)
+        for name, s in samplers.items()
+        if not s.reads_all
+    }
+
+    @tf.function(input_signature=[[graph.spec(key) for key in graph.inputs], drawn_spec])
+    def read(batch: list[tf.Tensor], positions: dict[str, tf.Tensor]) -> dict[str, list[tuple[tf.Tensor, ...]]]:
+        values = graph.run(dict(zip(graph.inputs, batch, strict=True)), list(keys.values()), inference=True)
+        found = {}
+        for name, value in zip(keys, values, strict=True):
+            by_position = tf.reshape(value, [tf.shape(value)[0], -1, value.shape[-1]])
+            if samplers[name].reads_all:
+                samples = [by_position]
+            else:
+                samples = [tf.gather(by_position, p, batch_dims=1) for p in tf.unstack(positions[name])]
+            found[name] = [_batch_moments(tf.reshape(rows, [-1, value.shape[-1]])) for rows in samples]
+        return found
+
+    totals = {
+        name: [(Moments.empty(graph.shape(key)[-1]), np.zeros(graph.shape(key)[-1], np.int64))]
+        * samplers[name].samplings
+        for name, key in keys.items()
+    }
+    first = 0
+    for batch in tqdm(
+        inputs, desc="reading activations", total=inputs.num_batches, unit="batch", disable=None, delay=2,
+        dynamic_ncols=True,
+    ):  # fmt: skip
+        size = int(batch[0].shape[0])
+        drawn = {name: s.positions(first, size) for name, s in samplers.items() if not s.reads_all}
+        first += size
+        for name, parts in read(batch, drawn).items():
+            totals[name] = [
+                (moments.merge(Moments(count=int(c), mean=m.numpy(), scatter=s.numpy())), active + a.numpy())
+                for (moments, active), (c, m, s, a) in zip(totals[name], parts, strict=True)
+            ]
+    return totals
+
+
+def _batch_moments(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(count, mean, centred scatter, rows that are not 0) of rows [rows, units], in float64."""
+    active = tf.math.count_nonzero(rows, axis=0)
+    exact = tf.cast(rows, tf.float64)
+    mean = tf.reduce_mean(exact, axis=0)
+    centred = exact - mean
+    return tf.shape(rows)[0], mean, tf.matmul(centred, centred, transpose_a=True), active

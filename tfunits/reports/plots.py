@@ -1,0 +1,159 @@
+"""Figures of one run and of a grid."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import matplotlib.axes
+import matplotlib.ticker
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tfunits.reports.records import NETWORK
+from tfunits.statistics import AblationCurve, UnitStatistics, gain
+
+# Okabe and Ito's palette, which the colour-blind can tell apart.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_MARKERS = "osD^vP*X"
+_PANEL_INCHES = 3.4
+_LABELS = {
+    "accuracy": "test accuracy",
+    "prunability": "prunable units / units at size 4",
+    "redundancy": "redundant units / units at size 4",
+    "similarity": "similar units per unit",
+}
+_GROWING = ("prunability", "redundancy", "similarity")
+
+
+def plot_ablation(curves: Mapping[str, AblationCurve], *, title: str, tolerance: float = 0.2) -> Figure:
+    """Agreement against the masked fraction: a line a tap (mean over draws, range shaded), the joint curve in black.
+
+    Args:
+      curves: tap -> curve; the joint one under "network".
+      title: of the figure.
+      tolerance: drawn as a dotted line at 1 - tolerance.
+    """
+    figure = Figure(figsize=(1.5 * _PANEL_INCHES, 1.15 * _PANEL_INCHES), layout="constrained")
+    axes = figure.subplots()
+    for (name, curve), color in zip(curves.items(), _colors(len(curves)), strict=True):
+        joint = name == NETWORK
+        color = "black" if joint else color
+        axes.plot(
+            curve.fractions, curve.agreement.mean(axis=0), "--" if joint else "-",
+            marker="o", markersize=3.5, color=color, label="all taps at once" if joint else name,
+        )  # fmt: skip
+        axes.fill_between(
+            curve.fractions, curve.agreement.min(axis=0), curve.agreement.max(axis=0), color=color, alpha=0.12, lw=0
+        )
+    axes.axhline(1 - tolerance, color="grey", lw=0.8, ls=":")
+    axes.set(xlabel="masked share of units", ylabel="unchanged predictions", xlim=(0, 1), ylim=(0, 1.02), title=title)
+    axes.legend(fontsize=7, ncols=1 if len(curves) <= 8 else 3)
+    _tidy(axes)
+    return figure
+
+
+def plot_correlations(statistics: Mapping[str, UnitStatistics], *, title: str) -> Figure:
+    """Distribution of |r| over pairs of units: a panel a tap, with the share of pairs at or above the threshold."""
+    count = len(statistics)
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(0.8 * _PANEL_INCHES * columns, 0.7 * _PANEL_INCHES * rows), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    for axes, (name, units) in zip(panels, statistics.items(), strict=False):
+        histogram = units.correlation_histogram.sum(axis=0)
+        edges = np.linspace(0, 1, len(histogram) + 1)
+        density = histogram / max(1, histogram.sum()) * len(histogram)
+        axes.stairs(density, edges, fill=True, color=COLORS[0], alpha=0.8)
+        axes.axvline(units.similarity_threshold, color="grey", lw=0.8, ls=":")
+        similar = units.mean_similar()
+        axes.set_title(f"{name}: {similar:.3g} of {units.num_units - 1} similar", fontsize=8)
+        axes.set(xlabel="|r|", ylabel="density", xlim=(0, 1))
+        _tidy(axes)
+    for axes in panels[count:]:
+        axes.remove()
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def plot_training(history: pd.DataFrame, *, title: str) -> Figure:
+    """Loss and accuracy of training and validation against the epoch."""
+    figure = Figure(figsize=(2.2 * _PANEL_INCHES, _PANEL_INCHES), layout="constrained")
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for split, color in zip(("train", "validation"), COLORS, strict=False):
+            axes.plot(history["epoch"], history[f"{split}_{quantity}"], marker=".", color=color, label=split)
+        axes.set(xlabel="epoch", ylabel=quantity)
+        if quantity == "loss" and (history[["train_loss", "validation_loss"]] > 0).all(axis=None):
+            axes.set_yscale("log")
+        axes.legend(fontsize=7)
+        _tidy(axes)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def plot_against_width(frame: pd.DataFrame, measures: Sequence[str], *, title: str) -> Figure:
+    """Measures against the width multiplier: a panel a measure, a line a curve, error bars over seeds.
+
+    Panels of growing quantities are log-log, with the largest and smallest gain per doubling over the curves written in.
+
+    Args:
+      frame: columns curve, size, seed, measure, value, of networks.
+      measures: one panel each.
+      title: of the figure.
+    """
+    figure = Figure(figsize=(_PANEL_INCHES * len(measures), 1.05 * _PANEL_INCHES), layout="constrained")
+    curves = list(dict.fromkeys(frame["curve"]))
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(measures))), measures, strict=True):
+        part = frame[frame["measure"] == name]
+        gains = []
+        for curve, color, marker in zip(curves, _colors(len(curves)), _cycle(_MARKERS, len(curves)), strict=True):
+            grouped = part[part["curve"] == curve].groupby("size")["value"]
+            mean, std = grouped.mean(), grouped.std(ddof=1)
+            if mean.empty:
+                continue
+            bars = None if std.isna().all() else std.fillna(0)
+            axes.errorbar(mean.index, mean, yerr=bars, color=color, marker=marker, ms=4, capsize=2, label=curve)
+            gains.append(gain(mean.to_dict()).value)
+        axes.set_xscale("log", base=2)
+        sizes = sorted(frame["size"].unique())
+        axes.set_xticks(sizes, [_size_label(size) for size in sizes])
+        axes.minorticks_off()
+        axes.set(xlabel="width (size)", ylabel=_LABELS.get(name, name))
+        _scale_growth(axes, name, part["value"], gains)
+        _tidy(axes)
+    if len(curves) > 1:
+        figure.axes[0].legend(fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _scale_growth(axes: matplotlib.axes.Axes, name: str, values: pd.Series, gains: Sequence[float]) -> None:
+    """Log scale and gains for quantities that grow with width."""
+    if name not in _GROWING:
+        return
+    if (values > 0).all() and len(values):
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:.3g}"))
+    known = [value for value in gains if not np.isnan(value)]
+    if known:
+        text = f"$g_{{max}}$ = {max(known):.2f}\n$g_{{min}}$ = {min(known):.2f}"
+        axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=8)
+
+
+def _size_label(size: float) -> str:
+    return f"1/{1 / size:g}" if size < 1 and 1 / size == int(1 / size) else f"{size:g}"
+
+
+def _colors(count: int) -> list:
+    """Colours for lines: the palette, or an even colour map for many."""
+    if count <= len(COLORS):
+        return list(COLORS[:count])
+    return [matplotlib.colormaps["viridis"](i / (count - 1)) for i in range(count)]
+
+
+def _cycle(items: str, count: int) -> list[str]:
+    return [items[i % len(items)] for i in range(count)]
+
+
+def _tidy(axes: matplotlib.axes.Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.title.set_fontsize(min(10, axes.title.get_fontsize()))

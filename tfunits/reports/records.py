@@ -1,0 +1,213 @@
+"""Finished runs as tables: one tidy frame of every number."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfunits.artifacts import RunDir, read_arrays, read_json
+from tfunits.configs import ExperimentConfig, MeasureConfig, resolve
+from tfunits.statistics import REFERENCE_SIZE, AblationCurve, UnitStatistics
+
+NETWORK = "network"
+_COLUMNS = ("run", "model", "dataset", "size", "seed", "state", "split", "unit", "tap", "measure", "value")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What one run directory holds.
+
+    Attributes:
+      run_dir: where.
+      config: the experiment.
+      state: of `artifacts.STATES`.
+      accuracy: split -> {"accuracy": ..., "loss": ...}.
+      curves: (split, unit) -> tap -> curve; the joint curve under "network".
+      statistics: split -> tap -> statistics of its units.
+    """
+
+    run_dir: RunDir
+    config: ExperimentConfig
+    state: str
+    accuracy: dict[str, dict[str, float]]
+    curves: dict[tuple[str, str], dict[str, AblationCurve]]
+    statistics: dict[str, dict[str, UnitStatistics]]
+
+    @property
+    def size(self) -> float | None:
+        """Width multiplier; None for a user's own network, whose fractions stay raw."""
+        return None if self.config.model.is_file else self.config.model.size
+
+
+def find_runs(run_root: str | pathlib.Path) -> list[RunDir]:
+    """The run directories below a root, by name.
+
+    Raises:
+      ValueError: the root is no folder.
+    """
+    root = pathlib.Path(run_root)
+    if not root.is_dir():
+        raise ValueError(f"run_root: expected a folder of runs, received {str(run_root)!r}, which is none")
+    return [RunDir(path.parent) for path in sorted(root.glob("*/config.json"))]
+
+
+def read_run(run_dir: RunDir, measure: MeasureConfig | None = None) -> RunRecord:
+    """Everything that a run directory holds of one way of measuring.
+
+    Args:
+      run_dir: of the run.
+      measure: which options, where a run was measured with several; the defaults if None.
+
+    Raises:
+      ValueError: a damaged file; the error names it.
+    """
+    measure = measure or MeasureConfig()
+    curves: dict[tuple[str, str], dict[str, AblationCurve]] = {}
+    statistics: dict[str, dict[str, UnitStatistics]] = {}
+    accuracy = {}
+    for path in sorted(run_dir.measures.glob("*.json")):
+        stored = read_json(path)
+        settings = stored.get("settings", {})
+        if not _is_wanted(stored["measure"], settings, measure):
+            continue
+        if stored["measure"] == "accuracy":
+            accuracy = stored["splits"]
+        elif stored["measure"] == "ablation":
+            taps = {name: AblationCurve.from_dict(values) for name, values in stored["taps"].items()}
+            if stored["joint"]:
+                taps[NETWORK] = AblationCurve.from_dict(stored["joint"])
+            curves[settings["split"], settings["unit"]] = taps
+        elif stored["measure"] == "units":
+            statistics[settings["split"]] = _split_arrays(read_arrays(path.with_suffix(".npz")), list(stored["taps"]))
+    return RunRecord(
+        run_dir=run_dir,
+        config=run_dir.config(),
+        state=run_dir.status().get("state", "unknown"),
+        accuracy=accuracy,
+        curves=curves,
+        statistics=statistics,
+    )
+
+
+def _is_wanted(name: str, settings: dict[str, Any], measure: MeasureConfig) -> bool:
+    """Whether a stored measure was made with the options asked for."""
+    if name == "ablation":
+        return (settings["draws"], settings["levels"], settings["protocol"], settings["seed"]) == (
+            measure.draws, measure.levels, measure.protocol, measure.measure_seed
+        )  # fmt: skip
+    if name == "units":
+        return (
+            settings["max_rows"], settings["samplings"], settings["similarity_threshold"], settings["seed"]
+        ) == (
+            measure.max_rows or "all", measure.samplings, measure.similarity_threshold, measure.measure_seed
+        )  # fmt: skip
+    return True
+
+
+def _split_arrays(arrays: dict[str, np.ndarray], taps: list[str]) -> dict[str, UnitStatistics]:
+    return {
+        tap: UnitStatistics.from_arrays(
+            {name.removeprefix(f"{tap}/"): a for name, a in arrays.items() if name.startswith(f"{tap}/")}
+        )
+        for tap in taps
+    }
+
+
+def load(run_root: str | pathlib.Path, measure: MeasureConfig | None = None) -> pd.DataFrame:
+    """Every number of every run below a root, as one tidy frame.
+
+    Args:
+      run_root: folder of run directories.
+      measure: with which options runs were measured; the defaults if None.
+
+    Returns: columns run, model, dataset, size, seed, state, split, unit, tap ("network" for the whole), measure, value.
+      Shares of prunable and redundant units count against the network at size 4.
+
+    Raises:
+      ValueError: the root is no folder, or a file is damaged.
+
+    Example:
+      >>> frame = tfunits.reports.load("runs")
+      >>> frame.query("measure == 'prunability' and tap == 'network'")
+    """
+    return tabulate((read_run(run_dir, measure) for run_dir in find_runs(run_root)), measure)
+
+
+def tabulate(records: Iterable[RunRecord], measure: MeasureConfig | None = None) -> pd.DataFrame:
+    """Every number of the given runs as one tidy frame; columns as `load`."""
+    measure = measure or MeasureConfig()
+    rows = []
+    for record in records:
+        config = record.config
+        run = {
+            "run": record.run_dir.name,
+            "model": config.model.model,
+            "dataset": config.data.dataset,
+            "size": config.model.size,
+            "seed": config.training.seed,
+            "state": record.state,
+        }
+        for split, unit, tap, name, value in _numbers(record, measure):
+            rows.append({**run, "split": split, "unit": unit, "tap": tap, "measure": name, "value": value})
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, str, str, str, float]]:
+    """(split, unit, tap, measure, value) of everything measured."""
+    for split, values in record.accuracy.items():
+        for name, value in values.items():
+            yield split, "", NETWORK, name, np.nan if value is None else value
+    for (split, unit), taps in record.curves.items():
+        for tap, curve in taps.items():
+            largest, mean = curve.prunability(measure.tolerance, size=record.size)
+            left = curve.non_prunability(measure.tolerance, size=record.size)
+            area = curve.area if tap != NETWORK else _mean_area(taps)
+            found = {"prunability": largest, "mean_prunability": mean, "non_prunability": left, "area": area}
+            for name, value in found.items():
+                yield split, unit, tap, name, value
+    for split, by_tap in record.statistics.items():
+        found = {tap: _unit_numbers(units, record.size, measure) for tap, units in by_tap.items()}
+        for tap, values in found.items():
+            for name, value in values.items():
+                yield split, "", tap, name, value
+        for name in ("redundancy", "non_redundancy", "compressibility", "similarity"):
+            yield split, "", NETWORK, name, float(np.mean([values[name] for values in found.values()]))
+        for name in ("units", "dead", "silent", "constant"):
+            yield split, "", NETWORK, name, float(np.sum([values[name] for values in found.values()]))
+
+
+def _mean_area(taps: dict[str, AblationCurve]) -> float:
+    return float(np.mean([curve.area for tap, curve in taps.items() if tap != NETWORK]))
+
+
+def _unit_numbers(units: UnitStatistics, size: float | None, measure: MeasureConfig) -> dict[str, float]:
+    share = units.num_redundant(measure.variance_fraction, rule=measure.protocol) / units.num_units
+    scale = 1.0 if size is None else size / REFERENCE_SIZE
+    return {
+        "redundancy": share * scale,
+        "non_redundancy": (1 - share) * scale,
+        "compressibility": 100 * share,
+        "similarity": units.mean_similar(constant_counts=-1 if measure.protocol == "authors" else 0),
+        "units": units.num_units,
+        "dead": int(units.dead.sum()),
+        "silent": int(units.silent().sum()),
+        "constant": int(units.nearly_constant().sum()),
+        "rank_limited": float(units.rank_limited),
+    }
+
+
+def describe_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """The fields in which a run differs from its presets and is told apart from others, as plain values."""
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))
+    given = {"model": config.model.model, "dataset": config.data.dataset}
+    preset = plain if config.model.is_file else json.loads(json.dumps(dataclasses.asdict(resolve(given))))
+    return {
+        name: value
+        for section in ("model", "data", "training")
+        for name, value in plain[section].items()
+        if value != preset[section].get(name) or name in ("model", "dataset", "size", "seed")
+    }

@@ -1,0 +1,112 @@
+"""Summary tables for people."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tfunits.configs import MeasureConfig
+from tfunits.reports.records import NETWORK, RunRecord, describe_settings, tabulate
+from tfunits.statistics import gain
+
+_TAP_MEASURES = (
+    "units", "prunability", "mean_prunability", "area", "redundancy", "similarity", "dead", "silent", "constant",
+)  # fmt: skip
+_GRID_MEASURES = ("prunability", "redundancy", "similarity")
+
+
+def run_table(record: RunRecord, measure: MeasureConfig) -> pd.DataFrame:
+    """One row a tap, the network last: units, prunable, redundant and similar units, dead, silent and constant ones.
+
+    Args:
+      record: of a measured run.
+      measure: with which options it was measured; the first split and kind of unit are shown.
+
+    Returns: a frame with the taps as index, empty where nothing was measured.
+    """
+    frame = _first_views(tabulate([record], measure), measure)
+    wide = frame[frame["measure"].isin(_TAP_MEASURES)].pivot(index="tap", columns="measure", values="value")
+    order = [tap for tap in dict.fromkeys(frame["tap"]) if tap != NETWORK and tap in wide.index]
+    order += [NETWORK] if NETWORK in wide.index else []
+    return wide.reindex(index=order, columns=[name for name in _TAP_MEASURES if name in wide])
+
+
+def grid_table(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataFrame:
+    """One row a run: what sets it apart, its state, its accuracies, and its network's measures."""
+    frame = _first_views(tabulate(records, measure), measure, splits=("train", "validation", "test"))
+    frame = frame[frame["tap"] == NETWORK]
+    settings = {record.run_dir.name: describe_settings(record.config) for record in records}
+    varied = [
+        name for name in dict.fromkeys(key for values in settings.values() for key in values)
+        if name in ("model", "dataset", "size", "seed") or len({str(v.get(name)) for v in settings.values()}) > 1
+    ]  # fmt: skip
+    rows = []
+    for record in records:
+        own = frame[frame["run"] == record.run_dir.name].set_index(["split", "measure"])["value"]
+        row = {name: settings[record.run_dir.name].get(name, "") for name in varied}
+        row["state"] = record.state
+        for split in ("train", "validation", "test"):
+            row[f"{split}_accuracy"] = own.get((split, "accuracy"), np.nan)
+        row |= {name: own.get((measure.measured_splits[0], name), np.nan) for name in _GRID_MEASURES}
+        rows.append({**row, "run": record.run_dir.name})
+    return pd.DataFrame(rows)
+
+
+def gain_table(
+    frame: pd.DataFrame, measures: Sequence[str] = _GRID_MEASURES, *, skip_first: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Gain per doubling of width, of every measure and curve.
+
+    Args:
+      frame: from `load` or `tabulate`, with a column "curve" that names the curves, of networks only.
+      measures: which.
+      skip_first: measures whose smallest doubling is left out, as the authors do for redundancy.
+
+    Returns: one row a (curve, measure): gain on seed means, mean and std of the gains of single seeds, doublings
+      averaged, doublings left out because a value is 0.
+    """
+    rows = []
+    for (curve, name), part in frame[frame["measure"].isin(measures)].groupby(["curve", "measure"], sort=False):
+        means = part.groupby("size")["value"].mean().to_dict()
+        whole = gain(means, skip_first=name in skip_first)
+        if not whole.num_doublings + whole.num_left_out:
+            continue
+        per_seed = [
+            gain(one.groupby("size")["value"].mean().to_dict(), skip_first=name in skip_first).value
+            for _, one in part.groupby("seed")
+        ]
+        per_seed = [value for value in per_seed if not np.isnan(value)]
+        rows.append({
+            "curve": curve,
+            "measure": name,
+            "gain": whole.value,
+            "gain_mean_over_seeds": np.mean(per_seed) if per_seed else np.nan,
+            "gain_std_over_seeds": np.std(per_seed, ddof=1) if len(per_seed) > 1 else np.nan,
+            "doublings": whole.num_doublings,
+            "left_out": whole.num_left_out,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def format_table(table: pd.DataFrame, *, index: bool = True) -> str:
+    """A frame as aligned text: counts whole, other numbers with three decimals, nothing for what is missing."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, float):
+            if np.isnan(value):
+                return ""
+            return f"{value:.0f}" if value == int(value) and abs(value) >= 2 else f"{value:.3f}"
+        return str(value)
+
+    shown = table.map(cell)
+    for name in ("size", "seed", "units", "dead", "silent", "constant", "doublings", "left_out"):
+        if name in table:
+            shown[name] = [f"{value:g}" if pd.notna(value) else "" for value in table[name]]
+    return shown.to_string(index=index, index_names=False)
+
+
+def _first_views(frame: pd.DataFrame, measure: MeasureConfig, splits: Sequence[str] | None = None) -> pd.DataFrame:
+    """Only the first measured split (accuracies: `splits`) and the first kind of ablation unit."""
+    first = (frame["split"] == measure.measured_splits[0]) & frame["unit"].isin(["", measure.ablation_unit[0]])
+    scores = (frame["measure"] == "accuracy") & frame["split"].isin(splits or ())
+    return frame[(first & ~frame["measure"].isin(["accuracy", "loss"])) | scores]

@@ -1,0 +1,117 @@
+"""What second moments say of the units of one layer."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from tfunits.statistics.components import count_components, principal_variances
+from tfunits.statistics.correlation import correlation_histogram, correlation_matrix, count_similar
+from tfunits.statistics.moments import Moments
+
+# With fewer rows per unit the sample covariance makes independent units look redundant (DESIGN section 6).
+_ROWS_PER_UNIT = 5
+SILENT_ACTIVE_SHARE = 0.01
+CONSTANT_VARIATION = 0.01
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UnitStatistics:
+    """Statistics of one layer's units over rows (positions of examples), one entry a sampling of rows.
+
+    Attributes:
+      num_rows: rows in every sampling.
+      mean, std: of every unit, float64 [samplings, units].
+      active_share: share of rows on which a unit is not 0, float64 [samplings, units].
+      principal_variances: variances of the principal components, largest first, float64 [samplings, units].
+      num_similar: other units with |r| at or above `similarity_threshold`, int64 [samplings, units].
+      correlation_histogram: pairs of units by |r|, in 50 bins of [0, 1], int64 [samplings, 50].
+      constant: units that never change, bool [samplings, units].
+      similarity_threshold: |r| from which two units are similar.
+    """
+
+    num_rows: int
+    mean: np.ndarray
+    std: np.ndarray
+    active_share: np.ndarray
+    principal_variances: np.ndarray
+    num_similar: np.ndarray
+    correlation_histogram: np.ndarray
+    constant: np.ndarray
+    similarity_threshold: float
+
+    @classmethod
+    def from_moments(
+        cls, moments: Sequence[Moments], num_active: Sequence[np.ndarray], similarity_threshold: float = 0.5
+    ) -> Self:
+        """The statistics of the same units in one or more samplings of rows.
+
+        Args:
+          moments: one per sampling, of equal counts.
+          num_active: rows on which each unit is not 0, one [units] per sampling.
+          similarity_threshold: in (0, 1].
+        """
+        correlations = [correlation_matrix(m.covariance, m.constant) for m in moments]
+        return cls(
+            num_rows=moments[0].count,
+            mean=np.array([m.mean for m in moments]),
+            std=np.array([m.std for m in moments]),
+            active_share=np.array([active / m.count for active, m in zip(num_active, moments, strict=True)]),
+            principal_variances=np.array([principal_variances(m.covariance) for m in moments]),
+            num_similar=np.array([count_similar(r, similarity_threshold) for r in correlations]),
+            correlation_histogram=np.array([correlation_histogram(r) for r in correlations]),
+            constant=np.array([m.constant for m in moments]),
+            similarity_threshold=similarity_threshold,
+        )
+
+    @property
+    def num_units(self) -> int:
+        """Number of units."""
+        return self.mean.shape[1]
+
+    @property
+    def rank_limited(self) -> bool:
+        """Whether there are too few rows to tell redundant units from unseen directions."""
+        return self.num_rows < _ROWS_PER_UNIT * self.num_units
+
+    def num_components(self, variance_fraction: float = 0.95, *, rule: str = "exact") -> float:
+        """Principal components that hold a share of the variance, averaged over samplings."""
+        counts = [count_components(v, variance_fraction, rule=rule) for v in self.principal_variances]
+        return float(np.mean(counts))
+
+    def num_redundant(self, variance_fraction: float = 0.95, *, rule: str = "exact") -> float:
+        """Units beyond the components that hold a share of the variance, averaged over samplings."""
+        return self.num_units - self.num_components(variance_fraction, rule=rule)
+
+    def mean_similar(self, *, constant_counts: int = 0) -> float:
+        """Mean over units and samplings of the number of similar other units.
+
+        Args:
+          constant_counts: what a constant unit counts; the authors' program gives -1.
+        """
+        return float(np.where(self.constant, constant_counts, self.num_similar).mean())
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Units that are 0 on every row of every sampling, bool [units]."""
+        return (self.active_share == 0).all(axis=0)
+
+    def silent(self, active_share: float = SILENT_ACTIVE_SHARE) -> np.ndarray:
+        """Units that are not 0 on less than a share of the rows, dead ones included, bool [units]."""
+        return self.active_share.mean(axis=0) < active_share
+
+    def nearly_constant(self, variation: float = CONSTANT_VARIATION) -> np.ndarray:
+        """Units whose std is below a share of |mean|, those that never change included, bool [units]."""
+        coefficient = self.std < variation * np.abs(self.mean)
+        return (coefficient | self.constant).all(axis=0)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Everything as arrays, for .npz."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+        """The statistics written by `to_arrays`."""
+        scalars = {"num_rows": int(arrays["num_rows"]), "similarity_threshold": float(arrays["similarity_threshold"])}
+        return cls(**{**{field.name: arrays[field.name] for field in dataclasses.fields(cls)}, **scalars})

@@ -1,0 +1,19 @@
+"""Edits on any functional model, returning a new one."""
+
+from tfunits.surgery.graph import Call, Graph, TensorKey, as_functional
+from tfunits.surgery.taps import TAP_PREFIX, find_taps, tap_keys
+from tfunits.surgery.views import after, find_tensors, mask, read
+
+__all__ = [
+    "TAP_PREFIX",
+    "Call",
+    "Graph",
+    "TensorKey",
+    "after",
+    "as_functional",
+    "find_taps",
+    "find_tensors",
+    "mask",
+    "read",
+    "tap_keys",
+]

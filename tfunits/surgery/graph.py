@@ -1,0 +1,194 @@
+"""A functional Keras model as a flat list of calls, which can be run from any set of tensors to any other."""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# The number of the model call that a tensor belongs to, and the identity of its symbolic tensor.
+TensorKey = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer or operation.
+
+    Attributes:
+      name: the operation's name, with the names of nested models before it ("inner/conv") and "#2" behind a second
+        call of a shared one.
+      operation: the Keras layer or operation.
+      inputs: keys of the tensors it reads.
+      outputs: keys of the tensors it makes.
+    """
+
+    name: str
+    operation: Any
+    inputs: tuple[TensorKey, ...]
+    outputs: tuple[TensorKey, ...]
+    _node: Any
+    _scope: int
+
+    def run(self, values: Mapping[TensorKey, Any], *, inference: bool) -> list[Any]:
+        """The call's outputs for given values of its inputs."""
+        by_tensor = {id(t): values[key] for t, key in zip(self._node.input_tensors, self.inputs, strict=True)}
+        arguments, options = self._node.arguments.fill_in(by_tensor)
+        if inference and getattr(self.operation, "_call_has_training_arg", False):
+            options = {**options, "training": False}
+        return keras.tree.flatten(self.operation(*arguments, **options))
+
+
+class Graph:
+    """The calls of a functional model in an order in which they can be run, nested models laid open.
+
+    Args:
+      model: a functional or a built Sequential model.
+
+    Raises:
+      ValueError: a subclassed or an unbuilt model.
+
+    Attributes:
+      calls: every call, producers before consumers.
+      inputs, outputs: keys of the model's inputs and outputs.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self.calls: list[Call] = []
+        self._tensors: dict[TensorKey, Any] = {}
+        self._alias: dict[TensorKey, TensorKey] = {}
+        self._num_scopes = 0
+        functional = as_functional(model)
+        scope = self._lay_open(functional, prefix="", arguments=None)
+        self.inputs = tuple((scope, id(tensor)) for tensor in functional.inputs)
+        self.outputs = tuple(self._resolve((scope, id(tensor))) for tensor in functional.outputs)
+        self.producer = {key: call for call in self.calls for key in call.outputs}
+        self._consumers = collections.defaultdict(list)
+        for call in self.calls:
+            for key in dict.fromkeys(call.inputs):
+                self._consumers[key].append(call)
+
+    def _resolve(self, key: TensorKey) -> TensorKey:
+        while key in self._alias:
+            key = self._alias[key]
+        return key
+
+    def _lay_open(self, functional: Any, prefix: str, arguments: Sequence[TensorKey] | None) -> int:
+        """Append the calls of one (nested) model; `arguments` are the keys that a nested model is called with."""
+        scope = self._num_scopes
+        self._num_scopes += 1
+        for position, tensor in enumerate(functional.inputs):
+            self._tensors[scope, id(tensor)] = tensor
+            if arguments is not None:
+                self._alias[scope, id(tensor)] = arguments[position]
+        times_called: collections.Counter[str] = collections.Counter()
+        for depth in sorted(functional._nodes_by_depth, reverse=True):
+            for node in functional._nodes_by_depth[depth]:
+                if node.is_input or not node.operation:
+                    continue
+                read = tuple(self._resolve((scope, id(tensor))) for tensor in node.input_tensors)
+                times_called[node.operation.name] += 1
+                nth = times_called[node.operation.name]
+                name = prefix + node.operation.name + (f"#{nth}" if nth > 1 else "")
+                made = tuple((scope, id(tensor)) for tensor in node.outputs)
+                inner = _nested(node.operation)
+                if inner is None:
+                    self._tensors.update(zip(made, node.outputs, strict=True))
+                    self.calls.append(Call(name, node.operation, read, made, node, scope))
+                    continue
+                inner_scope = self._lay_open(inner, f"{name}/", read)
+                for key, tensor in zip(made, inner.outputs, strict=True):
+                    self._alias[key] = self._resolve((inner_scope, id(tensor)))
+        return scope
+
+    def shape(self, key: TensorKey) -> tuple[int | None, ...]:
+        """Static shape of a tensor, batch axis first."""
+        return tuple(self._tensors[key].shape)
+
+    def dtype(self, key: TensorKey) -> str:
+        """Type of a tensor's values."""
+        return self._tensors[key].dtype
+
+    def spec(self, key: TensorKey) -> tf.TensorSpec:
+        """A tensor's shape with any batch size, and its type, as a signature for `tf.function`."""
+        return tf.TensorSpec([None, *self.shape(key)[1:]], self.dtype(key))
+
+    def consumers(self, key: TensorKey) -> list[Call]:
+        """The calls that read a tensor."""
+        return self._consumers[key]
+
+    def behind(self, keys: Iterable[TensorKey]) -> list[Call]:
+        """The calls whose result depends on any of the tensors, in order."""
+        reached = set(keys)
+        calls = []
+        for call in self.calls:
+            if reached.intersection(call.inputs):
+                calls.append(call)
+                reached.update(call.outputs)
+        return calls
+
+    def frontier(self, keys: Sequence[TensorKey]) -> tuple[TensorKey, ...]:
+        """What must be known to run everything behind the tensors: all that is read there and made before."""
+        calls = self.behind(keys)
+        made = {key for call in calls for key in call.outputs}
+        read = [key for call in calls for key in call.inputs] + list(self.outputs) + list(keys)
+        return tuple(dict.fromkeys(key for key in read if key not in made))
+
+    def needed(self, wanted: Iterable[TensorKey], given: Iterable[TensorKey]) -> list[Call]:
+        """The calls that make the wanted tensors out of the given ones, in order."""
+        given, missing = set(given), set(wanted)
+        calls = []
+        for call in reversed(self.calls):
+            if missing.intersection(call.outputs) - given:
+                calls.append(call)
+                missing.update(call.inputs)
+        return calls[::-1]
+
+    def run(
+        self,
+        given: Mapping[TensorKey, Any],
+        wanted: Sequence[TensorKey],
+        *,
+        edit: Callable[[TensorKey, Any], Any] | None = None,
+        inference: bool = False,
+    ) -> list[Any]:
+        """Compute tensors from others.
+
+        Args:
+          given: values by key: tensors, or Keras' symbolic tensors to build a new model.
+          wanted: keys to compute.
+          edit: (key, value) -> value, applied to every given and every computed tensor.
+          inference: call every layer with training=False.
+
+        Returns: one value per wanted key.
+        """
+        values = {key: edit(key, value) if edit else value for key, value in given.items()}
+        for call in self.needed(wanted, given):
+            for key, value in zip(call.outputs, call.run(values, inference=inference), strict=True):
+                values[key] = edit(key, value) if edit else value
+        return [values[key] for key in wanted]
+
+
+def as_functional(model: keras.Model) -> Any:
+    """The functional model behind a model.
+
+    Raises:
+      ValueError: a subclassed or an unbuilt model.
+    """
+    functional = _nested(model)
+    if functional is None:
+        kind = "an unbuilt Sequential" if isinstance(model, keras.Sequential) else f"a {type(model).__name__}"
+        raise ValueError(
+            f"model: expected a functional Keras model, received {kind}; "
+            "build it as keras.Model(inputs, outputs) from keras.Input tensors"
+        )
+    return functional
+
+
+def _nested(operation: Any) -> Any:
+    """The functional graph of a model used as a layer; None for anything else."""
+    if isinstance(operation, keras.Sequential):
+        return getattr(operation, "_functional", None)
+    return operation if hasattr(operation, "_nodes_by_depth") else None

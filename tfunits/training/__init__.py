@@ -1,0 +1,28 @@
+"""Strategy, optimiser, schedule, the one loop, checkpoint and exact resume."""
+
+from tfunits.configs import TrainingConfig
+from tfunits.training.engine import Totals, make_evaluation, predict
+from tfunits.training.fit import TrainingResult, fit, steps_per_epoch
+from tfunits.training.losses import LOSSES, predicted_labels
+from tfunits.training.optimizers import OPTIMIZERS, Momentum, make_optimizer
+from tfunits.training.schedules import StepSchedule, learning_rates
+from tfunits.training.strategy import device_names, make_strategy
+
+__all__ = [
+    "LOSSES",
+    "OPTIMIZERS",
+    "Momentum",
+    "StepSchedule",
+    "Totals",
+    "TrainingConfig",
+    "TrainingResult",
+    "device_names",
+    "fit",
+    "learning_rates",
+    "make_evaluation",
+    "make_optimizer",
+    "make_strategy",
+    "predict",
+    "predicted_labels",
+    "steps_per_epoch",
+]

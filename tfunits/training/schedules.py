@@ -1,0 +1,63 @@
+"""The learning rate as a function of the step."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfunits.configs import TrainingConfig
+
+
+@keras.saving.register_keras_serializable(package="tfunits")
+class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate looked up in a table of steps.
+
+    Args:
+      rates: learning rate of every step; beyond the last step, the last.
+    """
+
+    def __init__(self, rates: Any) -> None:
+        super().__init__()
+        self.rates = np.asarray(rates, "float32")
+
+    def __call__(self, step: Any) -> Any:
+        """The learning rate of a step, a float32 scalar."""
+        index = tf.minimum(tf.cast(step, tf.int32), len(self.rates) - 1)
+        return tf.gather(tf.constant(self.rates), index)
+
+    def get_config(self) -> dict[str, Any]:
+        """The table."""
+        return {"rates": self.rates.tolist()}
+
+
+def learning_rates(config: TrainingConfig, steps_per_epoch: int) -> np.ndarray:
+    """The learning rate of every step of a whole training.
+
+      constant     lr
+      piecewise    lr * drop_factor^(number of drop_epochs passed)
+      exponential  lr * decay_rate^epoch               (whole epochs, a staircase)
+      cosine       end + (lr - end) (1 + cos(pi epoch / epochs)) / 2   (whole epochs)
+
+    Args:
+      config: schedule, learning rate with the factor k, and the schedule's constants.
+      steps_per_epoch: at least 1.
+
+    Returns: float32 [epochs * steps_per_epoch], at least one entry.
+
+    Source: Casper et al. 2021 (exponential, piecewise); Doimo et al. 2022 (cosine, per epoch); FACTS 4 and 14.2.
+    """
+    epoch = np.repeat(np.arange(max(config.epochs, 1)), steps_per_epoch)
+    start = config.effective_learning_rate
+    if config.schedule == "constant":
+        rates = np.full(len(epoch), start)
+    elif config.schedule == "exponential":
+        rates = start * config.decay_rate**epoch
+    elif config.schedule == "cosine":
+        end = config.final_learning_rate
+        rates = end + (start - end) * (1 + np.cos(np.pi * epoch / max(config.epochs, 1))) / 2
+    else:
+        boundaries = np.round(np.asarray(config.drop_epochs) * steps_per_epoch)
+        passed = (np.arange(len(epoch))[:, None] >= boundaries).sum(axis=1)
+        rates = start * config.drop_factor**passed
+    return rates.astype("float32")
