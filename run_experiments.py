@@ -21,7 +21,8 @@ def describe_data(config: ExperimentConfig, *, dataset_given: bool) -> str:
     if config.model.is_file:
         return line
     papers = MODELS[config.model.model]
-    return f"{line}; the papers trained {config.model.model} on {papers.papers_dataset} (--dataset={papers.papers_dataset_name})"
+    flag = f"--dataset={papers.papers_dataset_name}"
+    return f"{line}; the papers trained {config.model.model} on {papers.papers_dataset} ({flag})"
 
 
 def main(argv: list[str]) -> int:

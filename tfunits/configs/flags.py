@@ -39,7 +39,7 @@ class CommandLine:
 class _FieldParser(absl_flags.ArgumentParser):
     """Text -> tuple of values (of a grid axis or a plain list) or one value (of an execution field)."""
 
-    def __init__(self, field: dataclasses.Field, *, axis: bool):
+    def __init__(self, field: dataclasses.Field, *, axis: bool) -> None:
         super().__init__()
         self.field, self.axis = field, axis
         self.syntactic_help = expected_value(field)

@@ -50,7 +50,7 @@ class Dataset:
 
     Example:
       >>> data = tfunits.datasets.load("digits")
-      >>> for inputs, labels in data.test: ...
+      >>> inputs, labels = next(iter(data.epoch(0, seed=0, batch_size=32)))
     """
 
     name: str

@@ -20,8 +20,10 @@ def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
             f"run_or_file: expected a run directory or a .keras file, received {str(path)!r}, which is neither"
         )
     if not run_dir.model.is_file():
-        raise UserError(f"run_or_file: expected a run that kept its weights, received {str(path)!r} without model.keras; "
-                        "train it with --save=best or --save=all")  # fmt: skip
+        raise UserError(
+            f"run_or_file: expected a run that kept its weights, received {str(path)!r}; "
+            "train it with --save=best or --save=all"
+        )
     return load_file(run_dir.model)
 
 

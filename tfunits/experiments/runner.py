@@ -1,10 +1,11 @@
 """A grid of experiments in this process: each run's steps, its state, and the tables at the end."""
 
+import contextlib
 import pathlib
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -79,34 +80,39 @@ def _carry_out(run: Run, label: str) -> str:
             state = STEP_FUNCTIONS[step](run)
             seconds[step] = round(seconds.get(step, 0) + time.perf_counter() - start, 2)
             if state == "diverged":
-                epochs = read_json(run_dir.done_file("train"))["epochs"]
-                message = (f"the loss stopped being finite in epoch {epochs} at --learning_rate="
-                           f"{config.training.learning_rate:g}; expected a rate at which training converges")  # fmt: skip
-                run_dir.set_status("diverged", message, step=step, seconds=seconds)
-                print(f"{run_dir.name}: {message}", file=sys.stderr, flush=True)
-                return "diverged"
+                return _end(run_dir, "diverged", _describe_divergence(run), seconds)
             _mark_done(run_dir, step, config)
         _discard(run)
-        run_dir.set_status("finished", seconds=seconds)
-        return "finished"
+        return _end(run_dir, "finished", "", seconds)
     except KeyboardInterrupt:
         run_dir.set_status("interrupted", "stopped by the user; the same command continues", seconds=seconds)
         raise
     except UserError as error:
-        run_dir.set_status("failed", str(error), seconds=seconds)
-        print(f"{run_dir.name}: {error}", file=sys.stderr, flush=True)
-        return "failed"
+        return _end(run_dir, "failed", str(error), seconds)
     except OSError as error:
-        message = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-        print(f"{run_dir.name}: {message}", file=sys.stderr, flush=True)
-        return "failed"
+        return _end(
+            run_dir, "failed", f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), seconds
+        )
     except Exception as error:
         # One run's bug must not end a grid; its traceback is kept where the run is.
         run_dir.error_log.write_text(traceback.format_exc())
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        run_dir.set_status("failed", reason, seconds=seconds)
-        print(f"{run_dir.name}: {reason} (traceback in {run_dir.error_log})", file=sys.stderr, flush=True)
-        return "failed"
+        return _end(run_dir, "failed", f"{reason} (traceback in {run_dir.error_log})", seconds)
+
+
+def _end(run_dir: RunDir, state: str, message: str, seconds: Mapping[str, float]) -> str:
+    """Note how a run ended and say it where it did not end well; returns the state."""
+    if message:
+        print(f"{run_dir.name}: {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # A full disk is the message; its status cannot be written.
+        run_dir.set_status(state, message, seconds=dict(seconds))
+    return state
+
+
+def _describe_divergence(run: Run) -> str:
+    epochs = read_json(run.run_dir.done_file("train"))["epochs"]
+    rate = run.config.training.learning_rate
+    return f"--learning_rate={rate:g}: expected a rate at which training converges; the loss was not finite in epoch {epochs}"
 
 
 def _has_diverged(run_dir: RunDir) -> bool:

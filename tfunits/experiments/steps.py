@@ -154,7 +154,7 @@ def measure(run: Run) -> str:
     Returns: "finished".
     """
     options = run.config.measure
-    _write_once(run, "accuracy", {}, functools.partial(_measure_accuracy, run))
+    _write_once(run, "accuracy", {}, lambda: _measure_accuracy(run))
     for split in options.measured_splits:
         for unit in options.ablation_unit:
             settings = ablation_settings(options, split, unit)
@@ -194,13 +194,13 @@ def _file_name(name: str, settings: Mapping[str, Any]) -> str:
     return f"{name}-{short_hash(dict(settings))}.json"
 
 
-def _write_once(run: Run, name: str, settings: Mapping[str, Any], make: Callable[[pathlib.Path], Mapping]) -> None:
+def _write_once(run: Run, name: str, settings: Mapping[str, Any], make: Callable[[], Mapping]) -> None:
     path = run.run_dir.measures / _file_name(name, settings)
     if not path.exists():
-        write_json(path, {"measure": name, "settings": dict(settings), **make(path)})
+        write_json(path, {"measure": name, "settings": dict(settings), **make()})
 
 
-def _measure_accuracy(run: Run, path: pathlib.Path) -> dict[str, Any]:
+def _measure_accuracy(run: Run) -> dict[str, Any]:
     """Accuracy and loss on every split, from logits that are kept beside."""
     logits = run.run_dir.logits
     if not logits.exists():
@@ -221,15 +221,16 @@ def _scores(run: Run, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]
     return scores
 
 
-def _measure_ablation(run: Run, settings: Mapping[str, Any], path: pathlib.Path) -> dict[str, Any]:
+def _measure_ablation(run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
     curves = measures.ablation_curves(run.model, run.data, **settings).to_dict()
     return {"taps": curves["taps"], "joint": curves["joint"]}
 
 
-def _measure_units(run: Run, settings: Mapping[str, Any], path: pathlib.Path) -> dict[str, Any]:
+def _measure_units(run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
     options = {**settings, "max_rows": None if settings["max_rows"] == "all" else settings["max_rows"]}
     found = measures.unit_statistics(run.model, run.data, **options)
     arrays = {f"{tap}/{name}": a for tap, units in found.taps.items() for name, a in units.to_arrays().items()}
+    path = run.run_dir.measures / _file_name("units", settings)
     write_arrays(path.with_suffix(".npz"), arrays)
     redundancy, similarity = found.redundancy(run.config.measure.variance_fraction), found.similarity()
     return {

@@ -1,7 +1,5 @@
 """Dropout whose masks differ between replicas."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 

@@ -94,7 +94,7 @@ def prunability(
       ValueError: as `ablation_curves`.
 
     Example:
-      >>> print(tfunits.measures.prunability(model, data))
+      >>> prunable = tfunits.measures.prunability(model, data)  # print it, or .to_frame()
     """
     return ablation_curves(model, data, **options).prunability(tolerance, size=size)
 
@@ -145,10 +145,9 @@ def ablation_curves(
         raise ValueError(f"model: expected one output, the classes' scores, received {len(graph.outputs)} outputs")
     keys = _choose_taps(graph, taps)
     inputs = Inputs(data, split, model)
-    plans = {
-        name: _Plan.draw(name, _unit_shape(graph, name, key, unit), draws=draws, levels=levels, protocol=protocol, seed=seed)
-        for name, key in keys.items()
-    }  # fmt: skip
+    options = {"draws": draws, "levels": levels, "protocol": protocol, "seed": seed}
+    shapes = {name: _unit_shape(graph, name, key, unit) for name, key in keys.items()}
+    plans = {name: _Plan.draw(name, shape, **options) for name, shape in shapes.items()}
     experiments = {name: {keys[name]: plan} for name, plan in plans.items()}
     if joint:
         experiments[JOINT] = {keys[name]: plan for name, plan in plans.items()}
@@ -169,9 +168,10 @@ def ablation_curves(
             num_agreeing=agreeing,
         )
 
-    settings = {"unit": unit, "draws": draws, "levels": levels, "protocol": protocol, "seed": seed, "split": split}
     return AblationCurves(
-        taps={name: curve(name) for name in keys}, joint=curve(JOINT) if joint else None, settings=settings
+        taps={name: curve(name) for name in keys},
+        joint=curve(JOINT) if joint else None,
+        settings={"unit": unit, **options, "split": split},
     )
 
 
@@ -237,7 +237,7 @@ class _Plan:
 
 
 def _distinct_masks(plans: Sequence[_Plan]) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """(draw, level) that must be run -> all (draw, level) with the same masks; levels without a masked unit run nowhere."""
+    """(draw, level) to be run -> all (draw, level) with the same masks; levels without a masked unit need no run."""
     groups: dict[tuple, list[tuple[int, int]]] = {}
     draws, levels = len(plans[0].rank), len(plans[0].removed)
     for draw in range(draws):
@@ -299,7 +299,7 @@ class _Runner:
 
         @tf.function(input_signature=signature)
         def count(frontier: list[tf.Tensor], masks: list[tf.Tensor], classes: tf.Tensor) -> tf.Tensor:
-            """Examples per mask whose class stays; masks [stack, ...] are run as one batch of stack * batch examples."""
+            """Examples per mask whose class stays; all masks are run as one batch of stack * batch examples."""
             stack, batch = tf.shape(masks[0])[0], tf.shape(frontier[0])[0]
             per_example = {key: tf.repeat(mask, batch, axis=0) for key, mask in zip(self.keys, masks, strict=True)}
 

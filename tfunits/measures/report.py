@@ -71,7 +71,7 @@ def report(
       ValueError: as `ablation_curves` and `unit_statistics`.
 
     Example:
-      >>> print(tfunits.measures.report(keras.models.load_model("mine.keras"), images))
+      >>> table = tfunits.measures.report(model, images).to_frame()
     """
     return Report(
         curves=ablation_curves(model, data, split=split, seed=seed),

@@ -136,7 +136,7 @@ def redundancy(
       ValueError: as `unit_statistics`, or a fraction outside (0, 1].
 
     Example:
-      >>> print(tfunits.measures.redundancy(model, data))
+      >>> redundant = tfunits.measures.redundancy(model, data)
 
     Source: Casper et al. 2021, section 3; DESIGN section 6.
     """
@@ -162,7 +162,7 @@ def similarity(
       ValueError: as `unit_statistics`, or a threshold outside (0, 1].
 
     Example:
-      >>> print(tfunits.measures.similarity(model, data))
+      >>> similar = tfunits.measures.similarity(model, data)
 
     Source: Casper et al. 2019 (ICLR version), section 2.
     """

@@ -58,7 +58,7 @@ def report_grid(records: Sequence[RunRecord], measure: MeasureConfig, folder: pa
 
 
 def _network_frame(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataFrame:
-    """Tidy numbers of whole networks on the first measured split (accuracy: on test), with a column that names curves."""
+    """Numbers of whole networks on the first measured split (accuracy: on test), with a column that names curves."""
     frame = tabulate([record for record in records if record.state == "finished"], measure)
     split = measure.measured_splits[0]
     wanted = (frame["tap"] == NETWORK) & (

@@ -93,7 +93,7 @@ def plot_training(history: pd.DataFrame, *, title: str) -> Figure:
 def plot_against_width(frame: pd.DataFrame, measures: Sequence[str], *, title: str) -> Figure:
     """Measures against the width multiplier: a panel a measure, a line a curve, error bars over seeds.
 
-    Panels of growing quantities are log-log, with the largest and smallest gain per doubling over the curves written in.
+    Panels of growing quantities are log-log, with the largest and smallest gain per doubling written in.
 
     Args:
       frame: columns curve, size, seed, measure, value, of networks.

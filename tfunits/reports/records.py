@@ -131,8 +131,7 @@ def load(run_root: str | pathlib.Path, measure: MeasureConfig | None = None) -> 
       ValueError: the root is no folder, or a file is damaged.
 
     Example:
-      >>> frame = tfunits.reports.load("runs")
-      >>> frame.query("measure == 'prunability' and tap == 'network'")
+      `tfunits.reports.load("runs").query("measure == 'prunability' and tap == 'network'")`
     """
     return tabulate((read_run(run_dir, measure) for run_dir in find_runs(run_root)), measure)
 

@@ -13,9 +13,11 @@ _ACTIVATION_LAYERS = frozenset(
 )
 # Operations of keras.ops, by class name, as they stand in a functional graph.
 _ACTIVATION_OPERATIONS = frozenset(
-    """Celu Elu Gelu Glu HardShrink HardSigmoid HardSilu HardTanh Hardshrink Hardswish LeakyRelu LogSigmoid Mish Relu
-    Relu6 Selu Sigmoid Silu Softmax Softplus Softsign SoftShrink SparsePlus SquarePlus Squareplus Swish Tanh TanhShrink
-    Threshold""".split()
+    {
+        *("Celu", "Elu", "Gelu", "Glu", "HardShrink", "HardSigmoid", "HardSilu", "HardTanh", "LeakyRelu", "LogSigmoid"),
+        *("Mish", "Relu", "Relu6", "Selu", "Sigmoid", "Silu", "Softmax", "Softplus", "Softsign", "SoftShrink"),
+        *("SparsePlus", "Squareplus", "Tanh", "TanhShrink", "Threshold"),
+    }
 )
 _MERGES = frozenset({"Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"})
 _GATE_PATH = frozenset({"Reshape", "Rescaling", "Dropout", "ReplicaDropout"})

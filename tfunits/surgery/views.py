@@ -1,5 +1,6 @@
 """New models over the same weights: read inner tensors, mask taps, start behind a tap."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,8 @@ def find_tensors(graph: Graph, names: Sequence[str]) -> dict[str, TensorKey]:
       ValueError: a name that is neither.
     """
     known = {call.name: call.outputs[0] for call in graph.calls if len(call.outputs) == 1}
-    try:
+    with contextlib.suppress(ValueError):  # A model without taps still has layers.
         known = {**known, **tap_keys(graph)}
-    except ValueError:
-        pass  # A model without taps still has layers.
     for name in names:
         if name not in known:
             raise ValueError(f"names: expected taps or layers of {graph.model.name!r}, received {name!r}; "
@@ -66,7 +65,7 @@ def mask(model: keras.Model, masks: Mapping[str, Any]) -> keras.Model:
       ValueError: a model that is not functional, an unknown name, or a mask of the wrong shape.
 
     Example:
-      >>> ablated = mask(model, {"conv1": [0] + 95 * [1]})
+      >>> ablated = mask(model, {"conv1": [0] + 11 * [1]})
     """
     graph = Graph(model)
     keys = find_tensors(graph, list(masks))

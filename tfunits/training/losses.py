@@ -25,7 +25,7 @@ LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {"cross_entropy
 
 
 def predicted_labels(outputs: tf.Tensor) -> tf.Tensor:
-    """The class of every example: the largest logit, or with one output 1 where it is positive. Returns int32 [batch]."""
+    """The class of every example, int32 [batch]: the largest logit, or of one output 1 where it is positive."""
     if outputs.shape[-1] == 1:
         return tf.cast(tf.squeeze(outputs, -1) > 0, tf.int32)
     return tf.argmax(outputs, axis=-1, output_type=tf.int32)
