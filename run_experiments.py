@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 from tfunits import __version__
-from tfunits.configs import DATASETS, MODELS, ExperimentConfig, UserError
+from tfunits.configs import DATASETS, MODELS, UNSUPPORTED_DATASETS, ExperimentConfig, UserError
 from tfunits.configs import flags as command_line
 
 USAGE = "python run_experiments.py [--flag=value ...]     e.g. --model=resnet18 --size=2"
@@ -21,7 +21,8 @@ def describe_data(config: ExperimentConfig, *, dataset_given: bool) -> str:
     if config.model.is_file:
         return line
     papers = MODELS[config.model.model]
-    flag = f"--dataset={papers.papers_dataset_name}"
+    later = ", which this version cannot read" if papers.papers_dataset_name in UNSUPPORTED_DATASETS else ""
+    flag = f"--dataset={papers.papers_dataset_name}{later}"
     return f"{line}; the papers trained {config.model.model} on {papers.papers_dataset} ({flag})"
 
 

@@ -45,16 +45,23 @@ class EventWriter:
             self._tf.summary.image(name, decoded[None])
         self._writer.flush()
 
-    def hyperparameters(self, settings: Mapping[str, Any], results: Mapping[str, float], step: int) -> None:
-        """Write one row of the HParams tab: settings of a run, and scalars by which runs are compared."""
+    def hyperparameters(self, run: str, settings: Mapping[str, Any], results: Mapping[str, float], step: int) -> None:
+        """Write one row of the HParams tab.
+
+        Args:
+          run: name of the row.
+          settings: of the run.
+          results: scalars by which runs are compared; they alone become the tab's metrics.
+          step: at which they stand in the Scalars tab.
+        """
         from tensorboard.plugins.hparams import api as hparams
 
-        plain = {
-            name: value if isinstance(value, bool | int | float | str) else str(value)
-            for name, value in settings.items()
-        }
+        simple = (bool, int, float, str)
+        plain = {name: value if isinstance(value, simple) else str(value) for name, value in settings.items()}
+        metrics = [hparams.Metric(name, display_name=name.rpartition("/")[2].replace("_", " ")) for name in results]
         with self._writer.as_default(step):
-            hparams.hparams(plain)
+            hparams.hparams_config(hparams=[hparams.HParam(name) for name in plain], metrics=metrics)
+            hparams.hparams(plain, trial_id=run)
             for name, value in results.items():
                 self._tf.summary.scalar(name, value)
         self._writer.flush()

@@ -145,6 +145,13 @@ class DataConfig:
     data_seed: int = _option(0, "seed of the split, the random labels and the teacher", minimum=0)
 
     def __post_init__(self) -> None:
+        if self.dataset in facts.UNSUPPORTED_DATASETS:
+            raise reject(
+                "dataset",
+                self.dataset,
+                f"one of {', '.join(facts.DATASETS)}",
+                "this version cannot read the papers' images",
+            )
         _check_fields(self)
         known = facts.DATASETS[self.dataset]
         if self.preprocessing is not None and self.preprocessing not in known.preprocessings:

@@ -131,6 +131,9 @@ DATASETS: Mapping[str, DatasetFacts] = MappingProxyType(
     }
 )
 
+# Data of the papers that have no loader: named in a run's first line, and refused by their name.
+UNSUPPORTED_DATASETS = ("cifar10", "imagenet2012", "mnist_parity")
+
 INITIALIZERS = (
     "glorot_normal",
     "glorot_uniform",

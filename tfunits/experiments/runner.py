@@ -96,7 +96,8 @@ def _carry_out(run: Run, label: str) -> str:
     except Exception as error:
         # One run's bug must not end a grid; its traceback is kept where the run is.
         run_dir.error_log.write_text(traceback.format_exc())
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # TensorFlow puts a traceback before the message; the last line says what is wrong.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
         return _end(run_dir, "failed", f"{reason} (traceback in {run_dir.error_log})", seconds)
 
 
@@ -112,7 +113,7 @@ def _end(run_dir: RunDir, state: str, message: str, seconds: Mapping[str, float]
 def _describe_divergence(run: Run) -> str:
     epochs = read_json(run.run_dir.done_file("train"))["epochs"]
     rate = run.config.training.learning_rate
-    return f"--learning_rate={rate:g}: expected a rate at which training converges; the loss was not finite in epoch {epochs}"
+    return f"--learning_rate={rate:g}: expected a rate that converges; the loss was not finite in epoch {epochs}"
 
 
 def _has_diverged(run_dir: RunDir) -> bool:

@@ -266,7 +266,9 @@ def report(run: Run) -> str:
         with replacing(run.run_dir.figures / f"{name}.png") as temporary:
             temporary.write_bytes(png)
         events.image(name, png, step)
-    events.hyperparameters(_hyperparameters(run.config), _final_measures(record, run.config.measure), step)
+    events.hyperparameters(
+        run.run_dir.name, _hyperparameters(run.config), _final_measures(record, run.config.measure), step
+    )
     events.close()
     return "finished"
 

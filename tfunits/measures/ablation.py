@@ -257,12 +257,12 @@ def _count_agreeing(
     runners = {name: _Runner(graph, plans, inputs) for name, plans in experiments.items()}
     kept = list(dict.fromkeys(key for runner in runners.values() for key in runner.frontier))
 
-    @tf.function(input_signature=[[graph.spec(key) for key in graph.inputs]])
-    def prefix(batch: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def run_to_frontier(batch: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
         given = dict(zip(graph.inputs, batch, strict=True))
         *values, scores = graph.run(given, [*kept, graph.outputs[0]], inference=True)
         return values, predict_classes(graph, [scores])
 
+    prefix = graph.compile(run_to_frontier, [[graph.spec(key) for key in graph.inputs]])
     num_examples = 0
     total = inputs.num_batches * sum(len(runner.groups) for runner in runners.values())
     with tqdm(desc="ablation", total=total, unit="mask", disable=None, delay=2, dynamic_ncols=True) as bar:
@@ -297,7 +297,6 @@ class _Runner:
             tf.TensorSpec([None, *classes_shape], tf.int32),
         ]
 
-        @tf.function(input_signature=signature)
         def count(frontier: list[tf.Tensor], masks: list[tf.Tensor], classes: tf.Tensor) -> tf.Tensor:
             """Examples per mask whose class stays; all masks are run as one batch of stack * batch examples."""
             stack, batch = tf.shape(masks[0])[0], tf.shape(frontier[0])[0]
@@ -316,7 +315,7 @@ class _Runner:
             )
             return tf.reduce_sum(tf.reshape(tf.cast(same, tf.int64), [stack, -1]), axis=1)
 
-        return count
+        return graph.compile(count, signature)
 
     def add(self, frontier: list[tf.Tensor], classes: tf.Tensor) -> None:
         """Count one batch."""

@@ -298,7 +298,6 @@ def _accumulate(
         if not s.reads_all
     }
 
-    @tf.function(input_signature=[[graph.spec(key) for key in graph.inputs], drawn_spec])
     def read(batch: list[tf.Tensor], positions: dict[str, tf.Tensor]) -> dict[str, list[tuple[tf.Tensor, ...]]]:
         values = graph.run(dict(zip(graph.inputs, batch, strict=True)), list(keys.values()), inference=True)
         found = {}
@@ -311,6 +310,7 @@ def _accumulate(
             found[name] = [_batch_moments(tf.reshape(rows, [-1, value.shape[-1]])) for rows in samples]
         return found
 
+    run = graph.compile(read, [[graph.spec(key) for key in graph.inputs], drawn_spec])
     totals = {
         name: [(Moments.empty(graph.shape(key)[-1]), np.zeros(graph.shape(key)[-1], np.int64))]
         * samplers[name].samplings
@@ -324,7 +324,7 @@ def _accumulate(
         size = int(batch[0].shape[0])
         drawn = {name: s.positions(first, size) for name, s in samplers.items() if not s.reads_all}
         first += size
-        for name, parts in read(batch, drawn).items():
+        for name, parts in run(batch, drawn).items():
             totals[name] = [
                 (moments.merge(Moments(count=int(c), mean=m.numpy(), scatter=s.numpy())), active + a.numpy())
                 for (moments, active), (c, m, s, a) in zip(totals[name], parts, strict=True)

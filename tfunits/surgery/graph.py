@@ -146,6 +146,16 @@ class Graph:
                 missing.update(call.inputs)
         return calls[::-1]
 
+    def compile(self, function: Callable, signature: Sequence[Any]) -> Callable:
+        """A function of tensors, traced once for any batch size.
+
+        Args:
+          function: takes the signature's structures of tensors.
+          signature: nested `tf.TensorSpec`, one entry an argument.
+        """
+        # The concrete function, since TensorFlow warns when several functions of one source line are each traced once.
+        return tf.function(function, input_signature=signature).get_concrete_function()
+
     def run(
         self,
         given: Mapping[TensorKey, Any],

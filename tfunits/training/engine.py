@@ -140,5 +140,7 @@ def predict(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
     Returns: float32 [examples, outputs].
     """
     inputs_spec, _ = batches.element_spec
-    run = tf.function(lambda inputs: model(inputs, training=False), input_signature=[inputs_spec])
+    run = tf.function(
+        lambda inputs: model(inputs, training=False), input_signature=[inputs_spec]
+    ).get_concrete_function()
     return np.concatenate([run(inputs).numpy() for inputs, _ in batches])
