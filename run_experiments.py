@@ -1,29 +1,15 @@
 #!/usr/bin/env python3
 """Train networks, measure what their units do, draw it: one run, or a grid of them."""
 
-import pathlib
 import sys
 
 from tfunits import __version__
-from tfunits.configs import DATASETS, MODELS, UNSUPPORTED_DATASETS, ExperimentConfig, UserError
+from tfunits.configs import UserError
 from tfunits.configs import flags as command_line
 
 USAGE = "python run_experiments.py [--flag=value ...]     e.g. --model=resnet18 --size=2"
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-
-
-def describe_data(config: ExperimentConfig, *, dataset_given: bool) -> str:
-    """The first line of a run: which data it uses, and which the papers used for the network."""
-    data = DATASETS[config.data.dataset]
-    chosen = "" if dataset_given else ", the embedded default"
-    line = f"data: {config.data.dataset}{chosen} ({data.description})"
-    if config.model.is_file:
-        return line
-    papers = MODELS[config.model.model]
-    later = ", which this version cannot read" if papers.papers_dataset_name in UNSUPPORTED_DATASETS else ""
-    flag = f"--dataset={papers.papers_dataset_name}{later}"
-    return f"{line}; the papers trained {config.model.model} on {papers.papers_dataset} ({flag})"
 
 
 def main(argv: list[str]) -> int:
@@ -38,11 +24,7 @@ def main(argv: list[str]) -> int:
             print(f"tfunits {__version__}")
             return 0
         request = command_line.read_command_line(registry)
-        data_dir = request.execution.data_dir
-        if data_dir is not None and not pathlib.Path(data_dir).is_dir():
-            raise UserError(f"--data_dir={data_dir}: expected an existing folder")
-        first = request.experiments[0]
-        print(describe_data(first, dataset_given=request.dataset_given), flush=True)
+        print(request.describe_data(), flush=True)
         from tfunits.experiments.quiet import import_tensorflow
 
         import_tensorflow()

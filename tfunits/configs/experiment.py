@@ -131,7 +131,7 @@ class ModelConfig:
 class DataConfig:
     """Which examples, and with which labels."""
 
-    dataset: str = _option("digits", "data set: " + ", ".join(facts.DATASETS), choices=tuple(facts.DATASETS))
+    dataset: str = _option("digits", "data set; the network's embedded one if not given", choices=tuple(facts.DATASETS))
     preprocessing: str | None = _option(None, "form of the inputs; the network's own if not given")
     num_examples: int | None = _option(
         None, "number of training examples (generated data: 1000 if not given)", minimum=1

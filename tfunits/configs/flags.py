@@ -1,15 +1,18 @@
 """The command line: absl flags generated from the configuration fields, and configurations from flags."""
 
 import dataclasses
+import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags as absl_flags
 
+from tfunits.configs import facts
 from tfunits.configs.errors import UserError, reject
 from tfunits.configs.experiment import ExecutionConfig, ExperimentConfig, expected_value, value_type
 from tfunits.configs.grids import expand, resolve_all
+from tfunits.configs.presets import PRESETS
 from tfunits.configs.resolve import experiment_fields
 
 # Values of several names inside one grid axis: --regularizers=none,augmentation+dropout.
@@ -34,6 +37,19 @@ class CommandLine:
     execution: ExecutionConfig
     plan: bool
     dataset_given: bool
+
+    def describe_data(self) -> str:
+        """The first line of a run: which data it uses, and which the papers used for the network."""
+        config = self.experiments[0]
+        data = facts.DATASETS[config.data.dataset]
+        chosen = "" if self.dataset_given else ", the embedded default"
+        line = f"data: {config.data.dataset}{chosen} ({data.description})"
+        if config.model.is_file:
+            return line
+        papers = facts.MODELS[config.model.model]
+        unsupported = papers.papers_dataset_name in facts.UNSUPPORTED_DATASETS
+        flag = f"--dataset={papers.papers_dataset_name}" + (", which this version cannot read" if unsupported else "")
+        return f"{line}; the papers trained {config.model.model} on {papers.papers_dataset} ({flag})"
 
 
 class _FieldParser(absl_flags.ArgumentParser):
@@ -154,7 +170,8 @@ def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
     """The grid of experiments that parsed flags stand for.
 
     Raises:
-      UserError: a grid that is not of the form "name=value name=value", or a combination that is no experiment.
+      UserError: a grid that is not of the form "name=value name=value", a combination that is no experiment, or a data
+        folder that does not exist.
     """
     fields = experiment_fields()
     axes, plain = {}, {}
@@ -167,6 +184,8 @@ def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
                 plain[name] = (value,)
     grids = [_parse_grid(text, fields) for text in registry["grid"].value]
     execution = {f.name: registry[f.name].value for f in dataclasses.fields(ExecutionConfig)}
+    if execution["data_dir"] is not None and not pathlib.Path(execution["data_dir"]).is_dir():
+        raise reject("data_dir", execution["data_dir"], "an existing folder")
     return CommandLine(
         experiments=tuple(resolve_all(expand({**axes, **plain}, grids))),
         execution=ExecutionConfig(**{name: value for name, value in execution.items() if value is not None}),
@@ -193,16 +212,25 @@ def help_text(registry: absl_flags.FlagValues, usage: str) -> str:
         "Where and how": [field.name for field in dataclasses.fields(ExecutionConfig)],
         "Other": ["grid", "plan", "help", "version"],
     }
-    defaults = {**experiment_fields(), **{field.name: field for field in dataclasses.fields(ExecutionConfig)}}
+    fields = {**experiment_fields(), **{field.name: field for field in dataclasses.fields(ExecutionConfig)}}
     for title, names in sections.items():
         lines.append(f"{title}:")
         for name in names:
-            accepted = registry[name].parser.syntactic_help if name in defaults else ""
-            field = defaults.get(name)
-            choices = field is not None and field.metadata["choices"]
-            note = f" ({accepted})" if accepted and (choices or accepted not in ("a name", "true or false")) else ""
+            note = _describe_field(fields[name]) if name in fields else ""
             entry = textwrap.wrap(registry[name].help + note, _HELP_WIDTH - 8)
             lines += [f"  --{name}", *(" " * 6 + line for line in entry)]
         lines.append("")
     lines.append("  --flagfile=PATH\n      read flags from a file, one a line; flags after it win")
     return "\n".join(lines)
+
+
+def _describe_field(field: dataclasses.Field) -> str:
+    """What a flag accepts and what holds without it, as a note behind its help."""
+    accepted = expected_value(field)
+    parts = [accepted] if accepted not in ("a name", "true or false") else []
+    if any(field.name in preset for preset in PRESETS.values()):
+        parts.append("by default the recipe's")
+    elif field.default is not None:
+        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        parts.append(f"default {str(default).lower() if isinstance(default, bool) else default}")
+    return f" ({'; '.join(parts)})" if parts else ""
