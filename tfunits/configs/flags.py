@@ -10,7 +10,7 @@ from absl import flags as absl_flags
 
 from tfunits.configs import facts
 from tfunits.configs.errors import UserError, reject
-from tfunits.configs.experiment import ExecutionConfig, ExperimentConfig, expected_value, value_type
+from tfunits.configs.experiment import ExecutionConfig, ExperimentConfig, MeasureConfig, expected_value, value_type
 from tfunits.configs.grids import expand, resolve_all
 from tfunits.configs.presets import PRESETS
 from tfunits.configs.resolve import experiment_fields
@@ -98,6 +98,9 @@ def parse_value(field: dataclasses.Field, text: str) -> Any:
 
 
 def _is_axis(field: dataclasses.Field) -> bool:
+    """Whether a comma makes runs: not in how runs are measured, which is not part of their identity."""
+    if field.name in {measured.name for measured in dataclasses.fields(MeasureConfig)}:
+        return False
     return field.name in _COMBINATION_FIELDS or not field.metadata["plain_list"]
 
 

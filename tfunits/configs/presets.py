@@ -55,7 +55,7 @@ _RESNET18 = {
 }
 
 PRESETS: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("alexnet", "digits"): {**_ALEXNET, "batch_size": 32, "epochs": 10},
+    ("alexnet", "digits"): {**_ALEXNET, "batch_size": 32, "epochs": 8},
     ("mlp", "digits"): {**_MLP, "preprocessing": "vector64", "batch_size": 32},
     ("mlp", "digits_parity"): {**_MLP, "batch_size": 32},
     ("mlp", "uncorrelated10"): _MLP,

@@ -43,6 +43,7 @@ def run_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig
     """
     for config in experiments:
         steps_of(config, execution)
+    start = time.perf_counter()
     strategy, deterministic = prepare_devices(execution)
     states = {}
     for number, config in enumerate(experiments, start=1):
@@ -55,8 +56,10 @@ def run_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig
                 ),
                 label,
             )
-        keras.backend.clear_session(free_memory=False)
+        # Networks hold cycles; without this a grid's memory grows by a network a run.
+        keras.backend.clear_session(free_memory=True)
     _print_results(experiments, execution)
+    print(f"time:          {time.perf_counter() - start:.0f} s, {time.process_time():.0f} s of CPU")
     return 0 if all(state == "finished" for state in states.values()) else _EXIT_FAILED
 
 
@@ -70,6 +73,8 @@ def _carry_out(run: Run, label: str) -> str:
     open_steps = [step for step in steps if not run_dir.is_done(step_key(step, config))]
     if not open_steps:
         print(f"{label}: finished before", flush=True)
+        if run_dir.status().get("state") != "finished":  # Killed between its last step and its status.
+            run_dir.set_status("finished")
         return "finished"
     print(f"{label}: {', '.join(open_steps)}", flush=True)
     seconds = dict(run_dir.status().get("seconds", {}))

@@ -212,10 +212,11 @@ def _measure_accuracy(run: Run) -> dict[str, Any]:
 
 
 def _scores(run: Run, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    correct = training.predicted_labels(tf.constant(outputs)).numpy() == labels
-    scores: dict[str, Any] = {"accuracy": float(correct.mean()), "examples": len(labels)}
     # A user's network may give probabilities or logits; only its classes are known to mean something.
-    if not run.config.model.is_file:
+    is_file = run.config.model.is_file
+    classes = measures.predicted_classes(run.model, outputs) if is_file else training.predicted_labels(outputs).numpy()
+    scores: dict[str, Any] = {"accuracy": float(np.mean(classes == labels)), "examples": len(labels)}
+    if not is_file:
         losses = training.LOSSES[run.config.training.loss](tf.constant(labels), tf.constant(outputs))
         scores["loss"] = float(tf.reduce_mean(tf.cast(losses, tf.float64)))
     return scores

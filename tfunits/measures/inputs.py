@@ -85,10 +85,25 @@ def _count_batches(batches: tf.data.Dataset) -> int:
     return count if count >= 0 else int(batches.reduce(0, lambda n, _: n + 1))
 
 
-def predict_classes(graph: Graph, outputs: list[tf.Tensor]) -> tf.Tensor:
-    """The class that a network predicts for every example.
+def predicted_classes(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
+    """The classes that a network's outputs stand for.
 
-      argmax of several outputs;   of one output: positive (a score) or at least 1/2 (a sigmoid's probability)
+      argmax of several outputs;   of one output: positive (a score) or above 1/2 (a sigmoid's probability)
+
+    Args:
+      model: that gave the outputs.
+      outputs: [examples, classes] or [examples, 1].
+
+    Returns: int32 [examples].
+
+    Raises:
+      ValueError: a model that is not functional.
+    """
+    return predict_classes(Graph(model), [tf.constant(outputs)]).numpy()
+
+
+def predict_classes(graph: Graph, outputs: list[tf.Tensor]) -> tf.Tensor:
+    """The class that a network predicts for every example, as `predicted_classes`.
 
     Args:
       graph: of the network.

@@ -50,11 +50,16 @@ def report_grid(records: Sequence[RunRecord], measure: MeasureConfig, folder: pa
         skip_first = ("redundancy",) if measure.protocol == "authors" else ()
         gains = gain_table(frame, skip_first=skip_first)
         write_table(folder / "gains.csv", gains)
-        figure = plot_against_width(frame, _PLOTTED, title=" and ".join(dict.fromkeys(frame["dataset"])))
+        figure = plot_against_width(frame, _PLOTTED, title=_title(frame))
         with replacing(folder / "width.png") as temporary:
             temporary.write_bytes(png_bytes(figure, _FIGURE_DPI))
         files += [folder / "gains.csv", folder / "width.png"]
     return GridReport(table=table, gains=gains, files=files)
+
+
+def _title(frame: pd.DataFrame) -> str:
+    names = [" and ".join(dict.fromkeys(frame[column])) for column in ("model", "dataset")]
+    return " on ".join(names)
 
 
 def _network_frame(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataFrame:

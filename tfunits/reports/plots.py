@@ -136,6 +136,7 @@ def _scale_growth(axes: matplotlib.axes.Axes, name: str, values: pd.Series, gain
     known = [value for value in gains if not np.isnan(value)]
     if known:
         text = f"$g_{{max}}$ = {max(known):.2f}\n$g_{{min}}$ = {min(known):.2f}"
+        text = text if len(known) > 1 else f"$g$ = {known[0]:.2f}"
         axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=8)
 
 
