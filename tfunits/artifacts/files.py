@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tfunits.configs import UserError
+
 _TEMPORARY_PREFIX = ".part-"
 
 
@@ -69,7 +71,7 @@ def read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON, received a damaged file ({error}); delete it and run again") from None
+        raise UserError(f"{path}: expected JSON, received a damaged file ({error}); delete it and run again") from None
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray], *, compress: bool = True) -> None:
@@ -91,7 +93,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"{path}: expected whole arrays, received a damaged file ({error})") from None
+        raise UserError(f"{path}: expected whole arrays, received a damaged file ({error})") from None
 
 
 def write_table(path: pathlib.Path, table: pd.DataFrame) -> None:

@@ -150,7 +150,7 @@ def _print_results(experiments: Sequence[ExperimentConfig], execution: Execution
         table = reports.run_table(records[0], measure)
         if len(table):
             print(reports.format_table(table))
-            print("prunability and redundancy: units here / units at size 4\n" if records[0].size else "")
+            print("\n".join(reports.run_notes(records[0], measure)) + "\n")
         _print_accuracies(records[0])
         print(f"run directory: {records[0].run_dir.path}")
     else:

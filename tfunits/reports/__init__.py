@@ -3,7 +3,7 @@
 from tfunits.reports.grid import GridReport, report_grid
 from tfunits.reports.plots import plot_ablation, plot_against_width, plot_correlations, plot_training
 from tfunits.reports.records import NETWORK, RunRecord, find_runs, load, read_run, tabulate
-from tfunits.reports.tables import format_table, gain_table, grid_table, run_table
+from tfunits.reports.tables import format_table, gain_table, grid_table, run_notes, run_table
 
 __all__ = [
     "NETWORK",
@@ -20,6 +20,7 @@ __all__ = [
     "plot_training",
     "read_run",
     "report_grid",
+    "run_notes",
     "run_table",
     "tabulate",
 ]

@@ -165,7 +165,13 @@ def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, s
             largest, mean = curve.prunability(measure.tolerance, size=record.size)
             left = curve.non_prunability(measure.tolerance, size=record.size)
             area = curve.area if tap != NETWORK else _mean_area(taps)
-            found = {"prunability": largest, "mean_prunability": mean, "non_prunability": left, "area": area}
+            found = {
+                "prunability": largest,
+                "mean_prunability": mean,
+                "non_prunability": left,
+                "area": area,
+                "agreement_at_1": float(curve.agreement[:, -1].mean()),
+            }
             for name, value in found.items():
                 yield split, unit, tap, name, value
     for split, by_tap in record.statistics.items():
@@ -195,6 +201,7 @@ def _unit_numbers(units: UnitStatistics, size: float | None, measure: MeasureCon
         "dead": int(units.dead.sum()),
         "silent": int(units.silent().sum()),
         "constant": int(units.nearly_constant().sum()),
+        "rows": units.num_rows,
         "rank_limited": float(units.rank_limited),
     }
 

@@ -10,7 +10,8 @@ from tfunits.reports.records import NETWORK, RunRecord, describe_settings, tabul
 from tfunits.statistics import gain
 
 _TAP_MEASURES = (
-    "units", "prunability", "mean_prunability", "area", "redundancy", "similarity", "dead", "silent", "constant",
+    "units", "prunability", "mean_prunability", "area", "agreement_at_1",
+    "redundancy", "similarity", "dead", "silent", "constant",
 )  # fmt: skip
 _GRID_MEASURES = ("prunability", "redundancy", "similarity")
 
@@ -29,6 +30,17 @@ def run_table(record: RunRecord, measure: MeasureConfig) -> pd.DataFrame:
     order = [tap for tap in dict.fromkeys(frame["tap"]) if tap != NETWORK and tap in wide.index]
     order += [NETWORK] if NETWORK in wide.index else []
     return wide.reindex(index=order, columns=[name for name in _TAP_MEASURES if name in wide])
+
+
+def run_notes(record: RunRecord, measure: MeasureConfig) -> list[str]:
+    """What a reader of `run_table` must know: the split, the scale, and which taps have too few rows."""
+    split, unit = measure.measured_splits[0], measure.ablation_unit[0]
+    scale = "shares of the network's own units" if record.size is None else "units here / units at size 4"
+    notes = [f"on {split} data, {unit}s masked; prunability and redundancy: {scale}"]
+    limited = [tap for tap, units in record.statistics.get(split, {}).items() if units.rank_limited]
+    if limited:
+        notes.append(f"rank-limited, fewer than 5 rows a unit, so that redundancy is inflated: {', '.join(limited)}")
+    return notes
 
 
 def grid_table(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataFrame:
