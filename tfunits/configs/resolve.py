@@ -223,7 +223,8 @@ def run_id(config: ExperimentConfig) -> str:
       >>> run_id(resolve({"model": "mlp", "size": 0.25}))[:18]
       'mlp-digits-s0.25-0'
     """
-    model = pathlib.Path(config.model.model).stem if config.model.is_file else config.model.model
+    # The file's name without its folder; for the papers' networks, their name.
+    model = pathlib.Path(config.model.model.removeprefix(facts.FILE_PREFIX)).stem
     digest = short_hash(identity(config), RUN_ID_HEX_DIGITS)
     return f"{model}-{config.data.dataset}-s{config.model.size:g}-{config.training.seed}-{digest}"
 

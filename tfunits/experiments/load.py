@@ -1,6 +1,7 @@
 """Trained networks back from disk."""
 
 import pathlib
+import zipfile
 
 import keras
 
@@ -35,10 +36,13 @@ def load_file(path: str | pathlib.Path) -> keras.Model:
     """
     if not pathlib.Path(path).is_file():
         raise UserError(f"model file: expected an existing .keras file, received {str(path)!r}")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"model file: expected a whole .keras file, received {str(path)!r}, damaged or of another kind")
     try:
         return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        # Keras puts the whole configuration behind its first sentence.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
         raise UserError(
             f"model file: expected a Keras model of known layers, received {str(path)!r} ({reason})"
         ) from None

@@ -24,6 +24,7 @@ from tfunits.artifacts import (
     write_json,
 )
 from tfunits.configs import (
+    DATASETS,
     FILE_PREFIX,
     STEPS,
     ExecutionConfig,
@@ -34,6 +35,7 @@ from tfunits.configs import (
     short_hash,
 )
 from tfunits.experiments.load import load_file
+from tfunits.surgery import as_functional
 
 _SPLITS = ("train", "validation", "test")
 _FIGURE_DPI = 110
@@ -89,7 +91,7 @@ class Run:
           UserError: it was not trained, or its weights were not kept.
         """
         if self.config.model.is_file:
-            return load_file(self.config.model.model.removeprefix(FILE_PREFIX))
+            return self._load_own_model()
         if not self.run_dir.model.is_file():
             trained = self.run_dir.is_done("train")
             hint = (
@@ -99,6 +101,25 @@ class Run:
                 f"--steps=measure: expected the trained weights of {self.run_dir.name}; {hint}, or add the step train"
             )
         return load_file(self.run_dir.model)
+
+    def _load_own_model(self) -> keras.Model:
+        """A user's network, of which only the data's input shape is asked."""
+        name, data = self.config.model.model, self.config.data
+        model = load_file(name.removeprefix(FILE_PREFIX))
+        try:
+            expected = [tuple(tensor.shape[1:]) for tensor in as_functional(model).inputs]
+        except ValueError as error:
+            raise UserError(f"--model={name}: {error}") from None
+        shape = self.data.input_shape
+        fits = len(expected) == 1 and len(expected[0]) == len(shape)
+        if not fits or any(size not in (None, given) for size, given in zip(expected[0], shape, strict=True)):
+            forms = [f"--preprocessing={n} {s}" for n, s in DATASETS[data.dataset].preprocessings.items()]
+            raise UserError(
+                f"--model={name}: expected a network that reads {shape}, as {data.dataset} gives with "
+                f"--preprocessing={data.preprocessing}, received one that reads {', '.join(map(str, expected))}; "
+                f"{data.dataset} has {', '.join(forms)}"
+            )
+        return model
 
 
 def train(run: Run) -> str:

@@ -23,7 +23,9 @@ class Result:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a tap, in order, with the tap's name as index, the network last."""
-        return pd.DataFrame.from_dict({**self.rows, "network": self.network}, orient="index").rename_axis("tap")
+        frame = pd.DataFrame.from_dict({**self.rows, "network": self.network}, orient="index")
+        # Whole numbers stay whole beside a cell that has no meaning for the network.
+        return frame.convert_dtypes(convert_floating=False).rename_axis("tap")
 
     def __str__(self) -> str:
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
