@@ -288,22 +288,10 @@ def report(run: Run) -> str:
         with replacing(run.run_dir.figures / f"{name}.png") as temporary:
             temporary.write_bytes(png)
         events.image(name, png, step)
-    events.hyperparameters(
-        run.run_dir.name, _hyperparameters(run.config), _final_measures(record, run.config.measure), step
-    )
+    settings = {name: value for name, value in reports.flat_settings(run.config).items() if value is not None}
+    events.hyperparameters(run.run_dir.name, settings, _final_measures(record, run.config.measure), step)
     events.close()
     return "finished"
-
-
-def _hyperparameters(config: ExperimentConfig) -> dict[str, Any]:
-    """Every field of the experiment that is set, flat."""
-    flat = {}
-    for section in (config.model, config.data, config.training):
-        for field in dataclasses.fields(section):
-            value = getattr(section, field.name)
-            if value is not None:
-                flat[field.name] = "+".join(map(str, value)) if isinstance(value, tuple) else value
-    return flat
 
 
 def _final_measures(record: reports.RunRecord, options: MeasureConfig) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from tfunits.reports.grid import GridReport, report_grid
 from tfunits.reports.plots import plot_ablation, plot_against_width, plot_correlations, plot_training
-from tfunits.reports.records import NETWORK, RunRecord, find_runs, load, read_run, tabulate
+from tfunits.reports.records import NETWORK, RunRecord, find_runs, flat_settings, load, read_run, tabulate
 from tfunits.reports.tables import format_table, gain_table, grid_table, run_notes, run_table
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "GridReport",
     "RunRecord",
     "find_runs",
+    "flat_settings",
     "format_table",
     "gain_table",
     "grid_table",

@@ -9,7 +9,7 @@ import pandas as pd
 from tfunits.artifacts import png_bytes, replacing, write_table
 from tfunits.configs import MeasureConfig
 from tfunits.reports.plots import plot_against_width
-from tfunits.reports.records import NETWORK, RunRecord, describe_settings, tabulate
+from tfunits.reports.records import NETWORK, RunRecord, flat_settings, tabulate, varied_settings
 from tfunits.reports.tables import gain_table, grid_table
 
 _PLOTTED = ("accuracy", "prunability", "redundancy")
@@ -71,20 +71,14 @@ def _network_frame(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.D
         | ((frame["measure"] != "accuracy") & (frame["split"] == split))
     )
     frame = frame[wanted & frame["unit"].isin(["", measure.ablation_unit[0]])].copy()
-    names = {record.run_dir.name: _curve_name(record, records) for record in records}
+    varied = varied_settings([record.config for record in records])
+    names = {record.run_dir.name: _curve_name(record, varied) for record in records}
     frame["curve"] = frame["run"].map(names)
     return frame
 
 
-def _curve_name(record: RunRecord, records: Sequence[RunRecord]) -> str:
-    """What a run's curve differs in from the others, width and seed apart."""
-    settings = [describe_settings(other.config) for other in records]
-    own = describe_settings(record.config)
-    varied = [
-        name for name in dict.fromkeys(key for values in settings for key in values)
-        if name not in ("size", "seed") and len({str(values.get(name)) for values in settings}) > 1
-    ]  # fmt: skip
-    named = [
-        str(own[name]) if name in ("model", "dataset") else f"{name} {own[name]}" for name in varied if name in own
-    ]
-    return ", ".join(named) or ("default" if varied else own["model"])
+def _curve_name(record: RunRecord, varied: Sequence[str]) -> str:
+    """What a run's curve differs in from the others."""
+    own = flat_settings(record.config)
+    named = [str(own[name]) if name in ("model", "dataset") else f"{name} {own[name]}" for name in varied]
+    return ", ".join(named) or own["model"]

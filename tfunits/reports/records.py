@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -206,14 +206,31 @@ def _unit_numbers(units: UnitStatistics, size: float | None, measure: MeasureCon
     }
 
 
-def describe_settings(config: ExperimentConfig) -> dict[str, Any]:
-    """The fields in which a run differs from its presets and is told apart from others, as plain values."""
-    plain = json.loads(json.dumps(dataclasses.asdict(config)))
-    given = {"model": config.model.model, "dataset": config.data.dataset}
-    preset = plain if config.model.is_file else json.loads(json.dumps(dataclasses.asdict(resolve(given))))
-    return {
-        name: value
-        for section in ("model", "data", "training")
-        for name, value in plain[section].items()
-        if value != preset[section].get(name) or name in ("model", "dataset", "size", "seed")
-    }
+def flat_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """Every field of model, data and training by name, as plain values; lists joined by "+"."""
+    sections = json.loads(json.dumps(dataclasses.asdict(config)))
+    fields = {name: value for part in ("model", "data", "training") for name, value in sections[part].items()}
+    return {name: "+".join(map(str, value)) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def varied_settings(configs: Sequence[ExperimentConfig]) -> list[str]:
+    """Fields, by name, that a user set and in which experiments differ; size and seed are left out.
+
+    A field whose value follows from model and data set by their presets does not count.
+    """
+    presets = [
+        flat_settings(resolve({"model": c.model.model, "dataset": c.data.dataset})) if not c.model.is_file else {}
+        for c in configs
+    ]
+    settings = [flat_settings(config) for config in configs]
+
+    def is_set(name: str) -> bool:
+        return any(own[name] != preset.get(name, own[name]) for own, preset in zip(settings, presets, strict=True))
+
+    return [
+        name
+        for name in settings[0]
+        if name not in ("size", "seed")
+        and len({str(own[name]) for own in settings}) > 1
+        and (name in ("model", "dataset") or is_set(name))
+    ]

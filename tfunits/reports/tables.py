@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from tfunits.configs import MeasureConfig
-from tfunits.reports.records import NETWORK, RunRecord, describe_settings, tabulate
+from tfunits.reports.records import NETWORK, RunRecord, flat_settings, tabulate, varied_settings
 from tfunits.statistics import gain
 
 _TAP_MEASURES = (
     "units", "prunability", "mean_prunability", "area", "agreement_at_1",
     "redundancy", "similarity", "dead", "silent", "constant",
 )  # fmt: skip
+_ALWAYS_SHOWN = ("model", "size", "dataset", "seed")
 _GRID_MEASURES = ("prunability", "redundancy", "similarity")
 
 
@@ -47,15 +48,12 @@ def grid_table(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataF
     """One row a run: what sets it apart, its state, its accuracies, and its network's measures."""
     frame = _first_views(tabulate(records, measure), measure, splits=("train", "validation", "test"))
     frame = frame[frame["tap"] == NETWORK]
-    settings = {record.run_dir.name: describe_settings(record.config) for record in records}
-    varied = [
-        name for name in dict.fromkeys(key for values in settings.values() for key in values)
-        if name in ("model", "dataset", "size", "seed") or len({str(v.get(name)) for v in settings.values()}) > 1
-    ]  # fmt: skip
+    varied = [name for name in varied_settings([record.config for record in records]) if name not in _ALWAYS_SHOWN]
     rows = []
     for record in records:
         own = frame[frame["run"] == record.run_dir.name].set_index(["split", "measure"])["value"]
-        row = {name: settings[record.run_dir.name].get(name, "") for name in varied}
+        settings = flat_settings(record.config)
+        row = {name: settings[name] for name in (*_ALWAYS_SHOWN, *varied)}
         row["state"] = record.state
         for split in ("train", "validation", "test"):
             row[f"{split}_accuracy"] = own.get((split, "accuracy"), np.nan)

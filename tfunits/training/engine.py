@@ -85,6 +85,36 @@ def make_train_steps(
         optimizer.apply(gradients, model.trainable_variables)
         return _sums(losses, outputs, labels, weights)
 
+    return _make_loop(replica_step, strategy)
+
+
+def make_evaluation(
+    model: keras.Model, loss_name: str, strategy: tf.distribute.Strategy
+) -> Callable[[Any, int], Totals]:
+    """A function that evaluates a model, exactly, on every example once.
+
+    Args:
+      model: built inside the strategy's scope.
+      loss_name: one of `LOSSES`.
+      strategy: where to evaluate.
+
+    Returns: (distributed batches of (inputs, labels, weights), number of batches) -> `Totals`.
+    """
+    loss = LOSSES[loss_name]
+
+    def replica_step(inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        outputs = model(inputs, training=False)
+        return _sums(loss(labels, outputs), outputs, labels, weights)
+
+    loop = _make_loop(replica_step, strategy)
+    return lambda batches, num_batches: loop(iter(batches), num_batches)
+
+
+def _make_loop(
+    replica_step: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor], strategy: tf.distribute.Strategy
+) -> Callable[[Iterator, int], Totals]:
+    """A compiled loop of a step over the next batches of an iterator, its sums added over steps and replicas."""
+
     @tf.function(reduce_retracing=True)
     def run(iterator: Iterator, num_steps: tf.Tensor) -> tf.Tensor:
         totals = tf.zeros([3], tf.float64)
@@ -93,41 +123,11 @@ def make_train_steps(
             totals += strategy.reduce("SUM", per_replica, axis=None)
         return totals
 
-    def train(iterator: Iterator, num_steps: int) -> Totals:
-        return _as_totals(run(iterator, tf.constant(num_steps)))
+    def loop(iterator: Iterator, num_steps: int) -> Totals:
+        loss, correct, count = run(iterator, tf.constant(num_steps)).numpy().tolist()
+        return Totals(loss=loss, correct=correct, count=count)
 
-    return train
-
-
-def make_evaluation(model: keras.Model, loss_name: str, strategy: tf.distribute.Strategy) -> Callable[[Any], Totals]:
-    """A function that evaluates a model, exactly, on every example once.
-
-    Args:
-      model: built inside the strategy's scope.
-      loss_name: one of `LOSSES`.
-      strategy: where to evaluate.
-
-    Returns: distributed batches of (inputs, labels, weights) -> `Totals`.
-    """
-    loss = LOSSES[loss_name]
-
-    def replica_step(inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        outputs = model(inputs, training=False)
-        return _sums(loss(labels, outputs), outputs, labels, weights)
-
-    @tf.function(reduce_retracing=True)
-    def run(batches: Any) -> tf.Tensor:
-        totals = tf.zeros([3], tf.float64)
-        for batch in batches:
-            totals += strategy.reduce("SUM", strategy.run(replica_step, args=batch), axis=None)
-        return totals
-
-    return lambda batches: _as_totals(run(batches))
-
-
-def _as_totals(sums: tf.Tensor) -> Totals:
-    loss, correct, count = sums.numpy().tolist()
-    return Totals(loss=loss, correct=correct, count=count)
+    return loop
 
 
 def predict(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:

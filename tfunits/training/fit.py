@@ -120,6 +120,7 @@ class _Training:
         self.train_steps = make_train_steps(model, self.optimizer, config, strategy)
         self.evaluate = make_evaluation(model, config.loss, strategy)
         self.validation = self._distribute(data.batches("validation", self.batch_size))
+        self.validation_batches = steps_per_epoch(len(data.splits["validation"]), self.batch_size, drop_last=False)
         self.checkpoints = Checkpoints(run_dir.checkpoints) if run_dir else None
         self.history: list[dict[str, Any]] = []
         self.best_weights: Sequence[np.ndarray] | None = None
@@ -161,7 +162,7 @@ class _Training:
             totals += self.train_steps(iterator, count)
             done += count
             bar.update(count)
-        validation = self.evaluate(self.validation)
+        validation = self.evaluate(self.validation, self.validation_batches)
         return {
             "epoch": epoch + 1,
             "steps": epoch * self.steps + done,
