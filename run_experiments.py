@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Train networks, measure what their units do, draw it: one run, or a grid of them."""
 
+import os
 import sys
 
 from tfunits import __version__
@@ -18,7 +19,7 @@ def main(argv: list[str]) -> int:
     try:
         command_line.parse(registry, argv)
         if registry["help"].value:
-            print(command_line.help_text(registry, USAGE))
+            print(command_line.help_text(registry, USAGE), flush=True)
             return 0
         if registry["version"].value:
             print(f"tfunits {__version__}")
@@ -37,6 +38,10 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         print(f"run_experiments.py: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; what Python flushes at its end must not fail either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from tfunits.configs import UserError
 
 _TEMPORARY_PREFIX = ".part-"
+_NAMES = "__names__"
 
 
 @contextlib.contextmanager
@@ -77,8 +79,12 @@ def read_json(path: pathlib.Path) -> Any:
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray], *, compress: bool = True) -> None:
     """Write named arrays as .npz, with a checksum for each; equal arrays give equal bytes."""
     save = np.savez_compressed if compress else np.savez
+    contiguous = {
+        name: np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array) for name, array in arrays.items()
+    }
     with replacing(path) as temporary:
-        save(temporary, **arrays)
+        # The names, since a damaged directory of a zip file can lose an entry without a trace.
+        save(temporary, **contiguous, **{_NAMES: np.array(list(arrays), dtype=str)})
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -89,10 +95,12 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+            return {name: stored[name] for name in stored[_NAMES].tolist()}
+    except FileNotFoundError:
+        raise
+    # All that zipfile and numpy raise for damage, which depends on where the damage is.
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, AttributeError, TypeError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise UserError(f"{path}: expected whole arrays, received a damaged file ({error})") from None
 
 

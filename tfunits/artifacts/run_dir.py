@@ -105,7 +105,7 @@ class RunDir:
             return
         try:
             same = identity(self.config()) == identity(config)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):
             same = False
         if not same:
             raise UserError(

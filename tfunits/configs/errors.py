@@ -1,5 +1,8 @@
 """The one error for what a user can mend."""
 
+# A value longer than this does not help its reader.
+_MAX_SHOWN = 200
+
 
 class UserError(ValueError):
     """A mistake that the user can mend: one sentence of what was expected, received, and what to do.
@@ -24,6 +27,8 @@ def reject(flag: str, received: object, expected: str, hint: str = "") -> UserEr
       '--size=0: expected a number above 0; use e.g. --size=0.25'
     """
     if isinstance(received, tuple):
-        received = "+".join(map(str, received))
-    shown = f"{received:g}" if isinstance(received, float) else received
+        # Names inside one value are joined as they are typed.
+        received = ("+" if flag == "regularizers" else ",").join(map(str, received))
+    text = f"{received:g}" if isinstance(received, float) else str(received)
+    shown = " ".join(text.split())[:_MAX_SHOWN]
     return UserError(f"--{flag}={shown}: expected {expected}" + (f"; {hint}" if hint else ""))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 from tfunits.configs import facts
@@ -31,6 +32,12 @@ def _option(
         "plain_list": plain_list,
     }
     return dataclasses.field(default=default, metadata=metadata)
+
+
+# numpy's seeds and TensorFlow's counters hold 64 bits with a sign.
+_TOO_LARGE = 2**63
+# Far beyond any network that fits a machine; keeps products of widths finite.
+_LARGEST_FACTOR = 1e6
 
 
 def expected_value(field: dataclasses.Field) -> str:
@@ -73,15 +80,7 @@ def _check_fields(config: Any) -> None:
 
 def _check_item(field: dataclasses.Field, item: Any, shown: Any) -> None:
     bounds = field.metadata
-    kind = value_type(field)
-    number = isinstance(item, int | float) and not isinstance(item, bool)
-    right_type = {
-        bool: isinstance(item, bool),
-        int: number and item == int(item) if number and math.isfinite(item) else False,
-        float: number and math.isfinite(item),
-        str: isinstance(item, str),
-    }[kind]
-    inside = right_type and (
+    inside = _has_type(value_type(field), item) and (
         (bounds["choices"] is None or item in bounds["choices"])
         and (bounds["above"] is None or item > bounds["above"])
         and (bounds["minimum"] is None or item >= bounds["minimum"])
@@ -89,6 +88,17 @@ def _check_item(field: dataclasses.Field, item: Any, shown: Any) -> None:
     )
     if not inside:
         raise reject(field.name, shown, expected_value(field))
+
+
+def _has_type(kind: type, item: Any) -> bool:
+    """Whether a value is of a field's type; a whole number is a number, and no number is infinite or beyond 64 bits."""
+    if isinstance(item, bool) or kind is bool:
+        return kind is bool and isinstance(item, bool)
+    if kind is str:
+        return isinstance(item, str)
+    if isinstance(item, int):
+        return abs(item) < _TOO_LARGE
+    return kind is float and isinstance(item, float) and math.isfinite(item)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +109,9 @@ class ModelConfig:
         "alexnet",
         "network: " + ", ".join(facts.MODELS) + "; or file:PATH.keras, a functional model of your own (measured only)",
     )
-    size: float = _option(1.0, "width multiplier: every hidden layer has int(base * size) units", above=0)
+    size: float = _option(
+        1.0, "width multiplier: every hidden layer has int(base * size) units", above=0, maximum=_LARGEST_FACTOR
+    )
     initializer: str | None = _option(
         None, "distribution of the initial weights, of every layer; the network's own if not given",
         choices=facts.INITIALIZERS,
@@ -217,7 +229,7 @@ class TrainingConfig:
     dropout_rate: float = _option(0.0, "share of units dropped in training", minimum=0, maximum=1)
     batch_size: int = _option(128, "examples per step over all devices, before the factor k", minimum=1)
     epochs: int = _option(10, "passes over the training data; 0 measures the untrained network", minimum=0)
-    k: float = _option(1.0, "factor on both the batch size and the learning rate", above=0)
+    k: float = _option(1.0, "factor on both the batch size and the learning rate", above=0, maximum=_LARGEST_FACTOR)
     patience: int | None = _option(None, "stop after this many epochs without a better validation accuracy", minimum=1)
     measured_weights: str = _option(
         "last", "weights that are measured: of the last or of the best validation epoch", choices=facts.MEASURED_WEIGHTS
@@ -233,6 +245,10 @@ class TrainingConfig:
                 "k", f"{self.k:g}", "a factor that leaves at least one example in a batch",
                 f"int({self.batch_size} * {self.k:g}) = 0; raise --k or --batch_size",
             )  # fmt: skip
+        try:
+            re.compile(self.decayed_variables)
+        except re.error as error:
+            raise reject("decayed_variables", self.decayed_variables, f"a regular expression ({error})") from None
         if self.schedule == "piecewise" and self.drop_epochs is None:
             raise reject("schedule", self.schedule, "--drop_epochs beside it", "add e.g. --drop_epochs=30,60")
 

@@ -1,6 +1,7 @@
 """The command line: absl flags generated from the configuration fields, and configurations from flags."""
 
 import dataclasses
+import difflib
 import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,6 @@ from tfunits.configs.resolve import experiment_fields
 
 # Values of several names inside one grid axis: --regularizers=none,augmentation+dropout.
 _COMBINATION_FIELDS = ("regularizers",)
-# Filled in by `resolve`, never by a user.
-_COMPUTED_FIELDS = ("model_file_sha256",)
 _HELP_WIDTH = 100
 
 
@@ -39,8 +38,10 @@ class CommandLine:
     dataset_given: bool
 
     def describe_data(self) -> str:
-        """The first line of a run: which data it uses, and which the papers used for the network."""
-        config = self.experiments[0]
+        """The first lines of a run, one a network and data set: which data, and which the papers used."""
+        return "\n".join(dict.fromkeys(self._describe(config) for config in self.experiments))
+
+    def _describe(self, config: ExperimentConfig) -> str:
         data = facts.DATASETS[config.data.dataset]
         chosen = "" if self.dataset_given else ", the embedded default"
         line = f"data: {config.data.dataset}{chosen} ({data.description})"
@@ -107,9 +108,8 @@ def _is_axis(field: dataclasses.Field) -> bool:
 def make_flags() -> absl_flags.FlagValues:
     """All flags of the command line, in a registry of their own."""
     registry = absl_flags.FlagValues()
-    for name, field in experiment_fields().items():
-        if name not in _COMPUTED_FIELDS:
-            _define(registry, field, axis=_is_axis(field))
+    for field in experiment_fields().values():
+        _define(registry, field, axis=_is_axis(field))
     for field in dataclasses.fields(ExecutionConfig):
         _define(registry, field, axis=False)
     absl_flags.DEFINE_multi_string(
@@ -151,8 +151,11 @@ def parse(registry: absl_flags.FlagValues, argv: Sequence[str]) -> None:
     try:
         leftover = registry(list(argv))[1:]
     except absl_flags.UnrecognizedFlagError as error:
-        hint = f"did you mean --{error.suggestions[0]}" if getattr(error, "suggestions", None) else "see --help"
+        near = difflib.get_close_matches(error.flagname, list(registry), n=1)
+        hint = f"did you mean --{near[0]}" if near else "see --help"
         raise UserError(f"--{error.flagname}: expected a known flag; {hint}") from None
+    except UnicodeDecodeError:
+        raise UserError("--flagfile: expected a text file, received another kind; write one flag a line") from None
     except absl_flags.Error as error:
         raise UserError(_one_line(error)) from None
     if leftover:
@@ -166,6 +169,8 @@ def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if text.startswith("flag --") and ": --" in text:
         return text[text.index(": --") + len(": ") :]
+    if text.startswith("flag --"):
+        return text.removeprefix("flag ").partition(": ")[0] + ": expected true or false"
     return text.replace("ERROR:: Unable to open flagfile:", "--flagfile: expected a readable file;")
 
 
@@ -179,7 +184,7 @@ def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
     fields = experiment_fields()
     axes, plain = {}, {}
     for name, field in fields.items():
-        value = None if name in _COMPUTED_FIELDS else registry[name].value
+        value = registry[name].value
         if value is not None:
             if _is_axis(field):
                 axes[name] = value
@@ -201,8 +206,10 @@ def _parse_grid(text: str, fields: Mapping[str, dataclasses.Field]) -> dict[str,
     grid = {}
     for word in text.split():
         name, equals, value = word.partition("=")
-        if not equals or name not in fields or name in _COMPUTED_FIELDS or not _is_axis(fields[name]):
+        if not equals or name not in fields or not _is_axis(fields[name]):
             raise reject("grid", text, "words of the form field=value,value", f"{word!r} is none")
+        if name in grid:
+            raise reject("grid", text, f"{name} once", f"write {name}=value,value")
         grid[name] = tuple(parse_value(fields[name], item) for item in value.split(","))
     return grid
 
@@ -211,7 +218,7 @@ def help_text(registry: absl_flags.FlagValues, usage: str) -> str:
     """The help page: usage, then one entry a flag, with what it accepts."""
     lines = [usage, "", "A comma makes a grid axis: --size=0.25,1 --seed=0,1 are four runs.", ""]
     sections = {
-        "What is run": [name for name in experiment_fields() if name not in _COMPUTED_FIELDS],
+        "What is run": list(experiment_fields()),
         "Where and how": [field.name for field in dataclasses.fields(ExecutionConfig)],
         "Other": ["grid", "plan", "help", "version"],
     }

@@ -18,14 +18,18 @@ from tfunits.configs.experiment import (
     TrainingConfig,
 )
 from tfunits.configs.presets import PRESETS
+from tfunits.configs.regularizers import resolve_regularizers
 
 RUN_ID_HEX_DIGITS = 10
+# Filled in here, never by a user.
+_COMPUTED_FIELDS = ("model_file_sha256",)
 _SECTIONS = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig, "measure": MeasureConfig}
 
 
 def experiment_fields() -> dict[str, dataclasses.Field]:
     """Name -> field, of everything that `resolve` takes, in the order of the sections."""
-    return {field.name: field for section in _SECTIONS.values() for field in dataclasses.fields(section)}
+    fields = [field for section in _SECTIONS.values() for field in dataclasses.fields(section)]
+    return {field.name: field for field in fields if field.name not in _COMPUTED_FIELDS}
 
 
 def resolve(given: Mapping[str, Any]) -> ExperimentConfig:
@@ -45,10 +49,13 @@ def resolve(given: Mapping[str, Any]) -> ExperimentConfig:
       >>> resolve({"model": "alexnet"}).training.decay_rate
       0.95
     """
-    given = {name: value for name, value in given.items() if value is not None}
-    unknown = set(given) - set(experiment_fields())
+    fields = experiment_fields()
+    given = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
+    }
+    unknown = set(given) - set(fields)
     if unknown:
-        raise UserError(f"unknown field {sorted(unknown)[0]!r}; known: {', '.join(experiment_fields())}")
+        raise UserError(f"unknown field {sorted(unknown)[0]!r}; known: {', '.join(fields)}")
     model_name = given.get("model", ModelConfig.model)
     if model_name.startswith(facts.FILE_PREFIX):
         return _resolve_file(given)
@@ -58,8 +65,8 @@ def resolve(given: Mapping[str, Any]) -> ExperimentConfig:
     values = {**preset, "dataset": dataset, **given}
     model, data = _make(ModelConfig, values), _make(DataConfig, values)
     _check_data_fit(model.model, data)
-    training = _make(TrainingConfig, {**values, **_resolve_regularizers(model.model, data, given, preset)})
-    _check_training_fit(data, training)
+    training = _make(TrainingConfig, {**values, **resolve_regularizers(model.model, data, given, preset)})
+    _check_training_fit(model.model, data, training)
     return ExperimentConfig(model=model, data=_settle(data), training=training, measure=_make(MeasureConfig, values))
 
 
@@ -129,54 +136,19 @@ def _readable(model: str, dataset: str) -> bool:
     return bool(kinds & set(facts.MODELS[model].input_kinds))
 
 
-def _resolve_regularizers(
-    model: str, data: DataConfig, given: Mapping[str, Any], preset: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Sorted names of what is applied, with the strength of what is not applied set to 0."""
-    strengths = {"weight_decay": "weight_decay", "dropout": "dropout_rate"}
-    possible = ["weight_decay"]
-    possible += ["augmentation"] if facts.DATASETS[data.dataset].augmentable and len(data.input_shape) == 3 else []
-    possible += ["dropout"] if facts.MODELS[model].has_dropout else []
-    named = tuple(given.get("regularizers", preset.get("regularizers", ("none",))))
-    known = ("none", "all", *facts.REGULARIZERS)
-    for name in named:
-        if name not in known:
-            raise reject("regularizers", named, "one of " + ", ".join(known) + ", or several joined by +")
-    if len(named) > 1 and {"none", "all"} & set(named):
-        raise reject("regularizers", named, "none or all alone, or names joined by +")
-    chosen = set(possible if named == ("all",) else named) - {"none"}
-    for name, strength in strengths.items():
-        if given.get(strength, 0) > 0 and "regularizers" not in given:
-            chosen.add(name)
-    for name in sorted(chosen):
-        if name not in possible:
-            reason = {
-                "dropout": f"{model} has no dropout layer",
-                "augmentation": f"{data.dataset} as {data.preprocessing or 'vectors'} has no augmentation",
-            }[name]
-            raise reject(
-                "regularizers", named, f"one of none, all, {', '.join(possible)} for {model} on {data.dataset}", reason
-            )
-    resolved: dict[str, Any] = {"regularizers": tuple(sorted(chosen)) or ("none",)}
-    for name, strength in strengths.items():
-        value = given.get(strength, preset.get(strength, 0.0))
-        if name in chosen and value == 0:
-            raise reject(strength, 0, f"a number above 0, since --regularizers names {name}")
-        if name not in chosen and given.get(strength, 0) > 0:
-            raise reject(strength, f"{value:g}", f"no such flag with --regularizers={'+'.join(named)}")
-        resolved[strength] = value if name in chosen else 0.0
-    return resolved
-
-
-def _check_training_fit(data: DataConfig, training: TrainingConfig) -> None:
+def _check_training_fit(model: str, data: DataConfig, training: TrainingConfig) -> None:
     if training.effective_batch_size > data.num_train:
         factor = f" * --k={training.k:g}" if training.k != 1 else ""
         raise reject(
             "batch_size", training.batch_size,
             f"a batch{factor} of at most the {data.num_train} training examples of {data.dataset}",
         )  # fmt: skip
-    if training.loss == "hinge" and facts.DATASETS[data.dataset].num_classes != 2:
-        raise reject("loss", "hinge", f"cross_entropy, since {data.dataset} has more than two classes")
+    one_output = facts.MODELS[model].binary_only
+    if one_output != (training.loss == "hinge"):
+        outputs = "one output" if one_output else "one output a class"
+        raise reject(
+            "loss", training.loss, f"{'hinge' if one_output else 'cross_entropy'}, since {model} has {outputs}"
+        )
 
 
 def identity(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
@@ -235,10 +207,16 @@ def as_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Mapping[str, Any]]) -> ExperimentConfig:
-    """The configuration written by `as_dict`, validated again."""
+    """The configuration written by `as_dict`, validated again.
+
+    Raises:
+      ValueError: values that are no configuration.
+    """
+    if not isinstance(values, Mapping) or not all(isinstance(values.get(name), Mapping) for name in _SECTIONS):
+        raise UserError(f"config: expected the sections {', '.join(_SECTIONS)}, received something else")
     sections = {}
     for name, section in _SECTIONS.items():
         fields = {field.name for field in dataclasses.fields(section)}
-        stored = {k: tuple(v) if isinstance(v, list) else v for k, v in values.get(name, {}).items() if k in fields}
+        stored = {k: tuple(v) if isinstance(v, list) else v for k, v in values[name].items() if k in fields}
         sections[name] = section(**stored)
     return ExperimentConfig(**sections)

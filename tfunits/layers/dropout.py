@@ -1,5 +1,7 @@
 """Dropout whose masks differ between replicas."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -17,7 +19,15 @@ class ReplicaDropout(keras.layers.Dropout):
     Args:
       rate: share of units set to zero in training, in [0, 1).
       seed: start of the sequence of masks.
+
+    Raises:
+      ValueError: a noise shape, which Keras' layer has.
     """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        if kwargs.pop("noise_shape", None) is not None:
+            raise ValueError("noise_shape: expected None, since units are dropped one by one; use keras.layers.Dropout")
+        super().__init__(rate, seed=seed, **kwargs)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Inputs with dropped units at zero and the others divided by 1 - rate; inputs at inference."""

@@ -336,6 +336,7 @@ def _batch_moments(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf
     """(count, mean, centred scatter, rows that are not 0) of rows [rows, units], in float64."""
     active = tf.math.count_nonzero(rows, axis=0)
     exact = tf.cast(rows, tf.float64)
-    mean = tf.reduce_mean(exact, axis=0)
+    # As `Moments.from_samples`: a constant unit's mean is exact.
+    mean = exact[0] + tf.reduce_mean(exact - exact[0], axis=0)
     centred = exact - mean
     return tf.shape(rows)[0], mean, tf.matmul(centred, centred, transpose_a=True), active

@@ -121,7 +121,10 @@ def plot_against_width(frame: pd.DataFrame, measures: Sequence[str], *, title: s
         _scale_growth(axes, name, part["value"], gains)
         _tidy(axes)
     if len(curves) > 1:
-        figure.axes[0].legend(fontsize=7)
+        lines = {
+            label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.axes[0].legend(lines.values(), lines, fontsize=7)
     figure.suptitle(title, fontsize=10)
     return figure
 

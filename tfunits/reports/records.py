@@ -3,14 +3,14 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tfunits.artifacts import RunDir, read_arrays, read_json
-from tfunits.configs import ExperimentConfig, MeasureConfig, resolve
+from tfunits.configs import ExperimentConfig, MeasureConfig, UserError, resolve
 from tfunits.statistics import REFERENCE_SIZE, AblationCurve, UnitStatistics
 
 NETWORK = "network"
@@ -71,18 +71,21 @@ def read_run(run_dir: RunDir, measure: MeasureConfig | None = None) -> RunRecord
     accuracy = {}
     for path in sorted(run_dir.measures.glob("*.json")):
         stored = read_json(path)
-        settings = stored.get("settings", {})
-        if not _is_wanted(stored["measure"], settings, measure):
-            continue
-        if stored["measure"] == "accuracy":
-            accuracy = stored["splits"]
-        elif stored["measure"] == "ablation":
-            taps = {name: AblationCurve.from_dict(values) for name, values in stored["taps"].items()}
-            if stored["joint"]:
-                taps[NETWORK] = AblationCurve.from_dict(stored["joint"])
-            curves[settings["split"], settings["unit"]] = taps
-        elif stored["measure"] == "units":
-            statistics[settings["split"]] = _split_arrays(read_arrays(path.with_suffix(".npz")), list(stored["taps"]))
+        try:
+            settings = stored["settings"]
+            if not _is_wanted(stored["measure"], settings, measure):
+                continue
+            if stored["measure"] == "accuracy":
+                accuracy = stored["splits"]
+            elif stored["measure"] == "ablation":
+                curves[settings["split"], settings["unit"]] = _read_curves(stored)
+            elif stored["measure"] == "units":
+                arrays = read_arrays(path.with_suffix(".npz"))
+                statistics[settings["split"]] = _split_arrays(arrays, list(stored["taps"]))
+        except (KeyError, TypeError, AttributeError, FileNotFoundError) as error:
+            raise UserError(
+                f"{path}: expected a whole measure, received a damaged one ({error!r}); delete it and measure again"
+            ) from None
     return RunRecord(
         run_dir=run_dir,
         config=run_dir.config(),
@@ -91,6 +94,12 @@ def read_run(run_dir: RunDir, measure: MeasureConfig | None = None) -> RunRecord
         curves=curves,
         statistics=statistics,
     )
+
+
+def _read_curves(stored: Mapping[str, Any]) -> dict[str, AblationCurve]:
+    taps = {name: AblationCurve.from_dict(values) for name, values in stored["taps"].items()}
+    joint = {NETWORK: AblationCurve.from_dict(stored["joint"])} if stored["joint"] else {}
+    return {**taps, **joint}
 
 
 def _is_wanted(name: str, settings: dict[str, Any], measure: MeasureConfig) -> bool:

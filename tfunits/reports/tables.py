@@ -103,8 +103,8 @@ def format_table(table: pd.DataFrame, *, index: bool = True) -> str:
 
     def cell(value: object) -> str:
         if isinstance(value, float):
-            if np.isnan(value):
-                return ""
+            if not np.isfinite(value):
+                return "" if np.isnan(value) else f"{value:g}"
             return f"{value:.0f}" if value == int(value) and abs(value) >= 2 else f"{value:.3f}"
         return str(value)
 

@@ -48,7 +48,8 @@ class Moments:
             raise ValueError(f"samples: expected shape [samples, units], received {samples.shape}; reshape them")
         if not len(samples):
             return cls.empty(samples.shape[1])
-        mean = samples.mean(axis=0)
+        # From the first sample on, so that a constant unit's mean is exact however many samples there are.
+        mean = samples[0] + (samples - samples[0]).mean(axis=0)
         centred = samples - mean
         return cls(count=len(samples), mean=mean, scatter=centred.T @ centred)
 

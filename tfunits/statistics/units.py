@@ -53,12 +53,14 @@ class UnitStatistics:
           similarity_threshold: in (0, 1].
         """
         correlations = [correlation_matrix(m.covariance, m.constant) for m in moments]
+        # Rounding noise of units that never change is no component.
+        varying = [np.where(np.outer(~m.constant, ~m.constant), m.covariance, 0) for m in moments]
         return cls(
             num_rows=moments[0].count,
             mean=np.array([m.mean for m in moments]),
             std=np.array([m.std for m in moments]),
             active_share=np.array([active / m.count for active, m in zip(num_active, moments, strict=True)]),
-            principal_variances=np.array([principal_variances(m.covariance) for m in moments]),
+            principal_variances=np.array([principal_variances(covariance) for covariance in varying]),
             num_similar=np.array([count_similar(r, similarity_threshold) for r in correlations]),
             correlation_histogram=np.array([correlation_histogram(r) for r in correlations]),
             constant=np.array([m.constant for m in moments]),

@@ -1,0 +1,241 @@
+"""Flags from fields, and experiments from flags."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tfunits.configs import MODELS, ExecutionConfig, ExperimentConfig, UserError, flags, resolve, run_id
+from tfunits.configs.resolve import experiment_fields
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+FLAGS = [name for name in experiment_fields() if name != "model_file_sha256"]
+FLAGS += [field.name for field in dataclasses.fields(ExecutionConfig)]
+OTHER_FLAGS = ["grid", "plan", "help", "version"]
+
+
+def read(*arguments: str) -> flags.CommandLine:
+    """What a command line asks for."""
+    registry = flags.make_flags()
+    flags.parse(registry, ["run_experiments.py", *arguments])
+    return flags.read_command_line(registry)
+
+
+def read_one(*arguments: str) -> ExperimentConfig:
+    (config,) = read(*arguments).experiments
+    return config
+
+
+def test_no_flag_at_all_is_alexnet_on_digits() -> None:
+    request = read()
+    assert request.experiments == (resolve({"model": "alexnet", "dataset": "digits"}),)
+    assert request.execution == ExecutionConfig()
+    assert (request.plan, request.dataset_given) == (False, False)
+
+
+@pytest.mark.parametrize("name", FLAGS + OTHER_FLAGS)
+def test_every_field_is_a_flag_and_the_help_page_explains_it(name: str) -> None:
+    registry = flags.make_flags()
+    page = flags.help_text(registry, "usage")
+    entry = page.split(f"\n  --{name}\n")[1].split("\n  --")[0]
+    assert " ".join(registry[name].help.split()) in " ".join(entry.split())
+
+
+def test_there_is_no_flag_beside_these() -> None:
+    """DESIGN section 2 lists the flags; a name that goes breaks users' flagfiles and scripts."""
+    assert set(flags.make_flags()) == {*FLAGS, *OTHER_FLAGS}
+    assert {"model", "size", "dataset", "num_examples", "random_labels", "data_seed", "seed", "initializer"} <= set(
+        FLAGS
+    )
+    assert {"init_scale", "optimizer", "learning_rate", "momentum", "schedule", "weight_decay"} <= set(FLAGS)
+    assert {"batch_size", "epochs", "k", "regularizers", "ablation_unit", "steps", "save", "run_root"} <= set(FLAGS)
+    assert {"data_dir", "num_devices", "deterministic", "protocol", "test_examples"} <= set(FLAGS)
+
+
+def test_the_help_page_fits_a_terminal() -> None:
+    lines = flags.help_text(flags.make_flags(), "usage").splitlines()
+    assert lines[0] == "usage"
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "values"),
+    [
+        ("--size=0.25,1,2", "size", [0.25, 1, 2]),
+        ("--size=0.25, 1", "size", [0.25, 1]),
+        ("--seed=2,0", "seed", [2, 0]),
+        ("--initializer=he_normal,lecun_uniform", "initializer", ["he_normal", "lecun_uniform"]),
+        ("--random_labels=false,true", "random_labels", [False, True]),
+        ("--random_labels=1", "random_labels", [True]),
+        ("--random_labels", "random_labels", [True]),
+        ("--norandom_labels", "random_labels", [False]),
+        ("--regularizers=none,augmentation+dropout,all", "regularizers",
+         [("none",), ("augmentation", "dropout"), ("augmentation", "dropout", "weight_decay")]),
+    ],
+)  # fmt: skip
+def test_a_comma_makes_an_axis(argument: str, name: str, values: list) -> None:
+    sections = [{**vars(c.model), **vars(c.data), **vars(c.training)} for c in read(argument).experiments]
+    assert [section[name] for section in sections] == values
+
+
+def test_axes_make_a_product_with_the_last_fastest() -> None:
+    configs = read("--seed=0,1", "--size=0.25,1").experiments
+    assert [(config.model.size, config.training.seed) for config in configs] == [(0.25, 0), (0.25, 1), (1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "value"),
+    [
+        ("--measured_splits=train,test", "measured_splits", ("train", "test")),
+        ("--ablation_unit=channel,location", "ablation_unit", ("channel", "location")),
+    ],
+)
+def test_a_list_of_measures_is_no_axis(argument: str, name: str, value: tuple) -> None:
+    assert getattr(read_one(argument).measure, name) == value
+
+
+@pytest.mark.parametrize("argument", ["--draws=1,2", "--protocol=exact,authors", "--tolerance=0.1,0.2"])
+def test_how_is_measured_is_no_axis_either(argument: str) -> None:
+    """Two ways of measuring would be one run."""
+    with pytest.raises(UserError, match=f"^{argument}: expected"):
+        read(argument)
+
+
+def test_drop_epochs_are_a_list() -> None:
+    assert read_one("--schedule=piecewise", "--drop_epochs=3,6.5").training.drop_epochs == (3, 6.5)
+
+
+def test_where_and_how_is_no_axis() -> None:
+    request = read(
+        "--steps=measure,report", "--run_root=here", "--save=metrics", "--num_devices=2", "--nodeterministic"
+    )
+    assert request.execution == ExecutionConfig(
+        steps=("measure", "report"), run_root="here", save="metrics", num_devices=2, deterministic=False
+    )
+    assert [run_id(config) for config in request.experiments] == [run_id(resolve({}))]
+
+
+def test_a_union_of_grids_does_a_shared_run_once() -> None:
+    request = read(
+        "--model=mlp", "--seed=0,1",
+        "--grid=dataset=uncorrelated10 size=0.25,1", "--grid=dataset=uncorrelated10 size=1,2 seed=0",
+    )  # fmt: skip
+    found = [(config.model.size, config.training.seed) for config in request.experiments]
+    assert found == [(0.25, 0), (1, 0), (0.25, 1), (1, 1), (2, 0)]
+    assert {config.model.model for config in request.experiments} == {"mlp"}
+    assert request.dataset_given
+
+
+def test_plan_and_data_set_are_noted() -> None:
+    request = read("--plan", "--dataset=digits")
+    assert (request.plan, request.dataset_given) == (True, True)
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_the_first_line_names_the_data_and_the_papers(model: str) -> None:
+    line = read(f"--model={model}").describe_data()
+    known = MODELS[model]
+    assert line.startswith(f"data: {known.default_dataset}, the embedded default (")
+    assert f"the papers trained {model} on {known.papers_dataset}" in line
+    assert read(f"--model={model}", f"--dataset={known.default_dataset}").describe_data() == line.replace(
+        ", the embedded default", ""
+    )
+
+
+def test_the_first_line_of_a_users_own_network_says_nothing_of_papers(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "net.keras").write_bytes(b"")
+    line = read(f"--model=file:{tmp_path / 'net.keras'}").describe_data()
+    assert line.startswith("data: digits, the embedded default (")
+    assert "papers" not in line
+
+
+def test_flags_after_a_flagfile_win(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "some.flags"
+    path.write_text("# a comment\n--model=mlp\n\n--size=0.5\n--regularizers=none\n")
+    config = read_one(f"--flagfile={path}", "--size=2")
+    assert (config.model.model, config.model.size) == ("mlp", 2)
+
+
+BAD = [
+    (["--model=nope"], "--model=nope: expected one of alexnet"),
+    (["--dataset=nope"], "--dataset=nope: expected one of digits"),
+    (["--dataset=cifar10"], "--dataset=cifar10: expected one of digits"),
+    (["--data_dir=missing"], "--data_dir=missing: expected an existing folder"),
+    (["--initializer=nope"], "--initializer=nope: expected one of glorot_normal"),
+    (["--optimizer=nope"], "--optimizer=nope: expected one of momentum"),
+    (["--schedule=nope"], "--schedule=nope: expected one of constant"),
+    (["--steps=nope"], "--steps=nope: expected one of train, measure, report"),
+    (["--steps=train,nope"], "--steps=train,nope: expected one of train, measure, report"),
+    (["--steps="], "--steps=: expected one of train"),
+    (["--save=nope"], "--save=nope: expected one of metrics"),
+    (["--protocol=nope"], "--protocol=nope: expected one of exact, authors"),
+    (["--size=0"], "--size=0: expected a number above 0"),
+    (["--size=-1"], "--size=-1: expected a number above 0"),
+    (["--size=nan"], "--size=nan: expected a number above 0"),
+    (["--size=inf"], "--size=inf: expected a number above 0"),
+    (["--size=1e308"], "--size=1e+308: expected"),
+    (["--size=wide"], "--size=wide: expected a number above 0"),
+    (["--size="], "--size=: expected a number above 0"),
+    (["--size=1,,2"], "--size=: expected a number above 0"),
+    (["--size=0.01"], "--size=0.01: expected a width of at least one unit in every layer of alexnet"),
+    (["--seed=1.5"], "--seed=1.5: expected a whole number"),
+    (["--seed=-1"], "--seed=-1: expected a whole number of at least 0"),
+    (["--batch_size=2000"], "--batch_size=2000: expected a batch of at most the 1078"),
+    (["--k=0.01"], "--k=0.01: expected a factor"),
+    (["--k=1e308"], "--k=1e+308: expected"),
+    (["--model=mlp", "--regularizers=dropout"], "--regularizers=dropout: expected"),
+    (["--model=mlp", "--dropout_rate=0.5"], "--dropout_rate=0.5: expected"),
+    (["--regularizers=none", "--weight_decay=0.1"], "--weight_decay=0.1: expected no such flag"),
+    (["--weight_decay=-1"], "--weight_decay=-1: expected a number of at least 0"),
+    (["--model=fc5", "--dataset=digits"], "--dataset=digits: expected two classes"),
+    (["--model=alexnet", "--dataset=digits_parity"], "--dataset=digits_parity: expected data of kind image"),
+    (["--random_labels=maybe"], "--random_labels=maybe: expected true or false"),
+    (["--random_labels=true,maybe"], "--random_labels=maybe: expected true or false"),
+    (["--deterministic=maybe"], "--deterministic=maybe: expected true or false"),
+    (["--plan=5"], "--plan=5: expected"),
+    (["--num_devices=0"], "--num_devices=0: expected a whole number of at least 1"),
+    (["--grid=model"], "--grid=model: expected words of the form field=value,value; 'model' is none"),
+    (["--grid=nope=1"], "--grid=nope=1: expected words of the form"),
+    (["--grid=steps=train"], "--grid=steps=train: expected words of the form"),
+    (["--grid=draws=3"], "--grid=draws=3: expected words of the form"),
+    (["--grid=size=0"], "--size=0: expected a number above 0"),
+    (["--model_file_sha256=0"], "--model_file_sha256: expected a known flag"),
+    (["size=2"], "size=2: expected only flags of the form --name=value; write --size=2"),
+    (["resnet18"], "resnet18: expected only flags of the form --name=value"),
+    (["--flagfile=missing.flags"], "--flagfile: expected a readable file; "),
+    (["--size"], "Missing value for flag --size"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_is_refused_in_one_line_that_names_the_flag(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(*arguments)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"), [("sizes", "size"), ("batchsize", "batch_size"), ("learning_rat", "learning_rate")]
+)
+def test_a_misspelt_flag_is_answered_with_the_right_one(misspelt: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"^--{misspelt}: expected a known flag; did you mean --{meant}$"):
+        read(f"--{misspelt}=1")
+
+
+def test_a_flagfile_that_is_no_text_is_refused(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "binary.flags"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="^--flagfile: expected a text file"):
+        read(f"--flagfile={path}")
+
+
+def test_flags_load_neither_tensorflow_nor_numpy() -> None:
+    """A wrong flag is answered in a fraction of a second only while this holds."""
+    code = "import sys, tfunits.configs.flags as flags; flags.make_flags(); print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    loaded = set(answer.stdout.split())
+    assert "tfunits.configs.resolve" in loaded
+    assert not {"tensorflow", "keras", "numpy"} & loaded

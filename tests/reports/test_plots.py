@@ -1,0 +1,154 @@
+"""The numbers that figures draw."""
+
+import matplotlib.colors
+import numpy as np
+import pandas as pd
+import pytest
+from fake_runs import COUNTS, JOINT, UNITS, make_curve, make_statistics
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tfunits import reports
+
+TITLE = "mlp-digits"
+
+
+def draw_ablation(**options: float) -> Axes:
+    curves = {name: make_curve(rows) for name, rows in {**COUNTS, "network": JOINT}.items()}
+    (axes,) = reports.plot_ablation(curves, title=TITLE, **options).axes
+    return axes
+
+
+@pytest.mark.parametrize(("number", "rows"), enumerate([COUNTS["copies"], COUNTS["dead"], JOINT]))
+def test_an_ablation_line_is_the_mean_over_draws_and_its_shade_the_range(number: int, rows: list) -> None:
+    axes, agreement = draw_ablation(), np.array(rows) / 10
+    np.testing.assert_allclose(axes.lines[number].get_xdata(), [0, 0.5, 1])
+    np.testing.assert_allclose(axes.lines[number].get_ydata(), agreement.mean(axis=0))
+    outline = axes.collections[number].get_paths()[0].vertices
+    for x, low, high in zip([0, 0.5, 1], agreement.min(axis=0), agreement.max(axis=0), strict=True):
+        drawn = outline[outline[:, 0] == x, 1]
+        assert (drawn.min(), drawn.max()) == pytest.approx((low, high))
+
+
+def test_the_joint_curve_is_black_and_the_line_to_cross_dotted() -> None:
+    axes = draw_ablation(tolerance=0.3)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["copies", "dead", "all taps at once"]
+    assert [line.get_color() == "black" for line in axes.lines[:3]] == [False, False, True]
+    assert axes.lines[3].get_ydata() == pytest.approx([0.7, 0.7])
+    assert axes.lines[3].get_linestyle() == ":"
+    assert axes.get_title() == TITLE
+
+
+def test_many_taps_have_different_colours() -> None:
+    curves = {str(number): make_curve(JOINT) for number in range(12)}
+    lines = reports.plot_ablation(curves, title=TITLE).axes[0].lines[:12]
+    assert len({matplotlib.colors.to_hex(line.get_color()) for line in lines}) == 12
+
+
+def test_correlations_are_a_density_a_tap() -> None:
+    statistics = {name: make_statistics(rows) for name, rows in UNITS.items()}
+    first, second = reports.plot_correlations(statistics, title=TITLE).axes
+    density, edges, _ = first.patches[0].get_data()
+    # Of six pairs of units, the two pairs of copies have |r| = 1 and the others 0.
+    np.testing.assert_allclose(density[[0, -1]], np.array([4, 2]) / 6 * 50)
+    assert (density * np.diff(edges)).sum() == pytest.approx(1)
+    assert first.get_title() == "copies: 1 of 3 similar"
+    assert second.get_title() == "dead: 0 of 3 similar"
+    # One unit that varies has no pair.
+    assert second.patches[0].get_data().values.sum() == 0
+    assert first.lines[0].get_xdata() == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 9])
+def test_a_panel_a_tap_and_no_empty_ones(count: int) -> None:
+    statistics = {str(number): make_statistics(UNITS["copies"]) for number in range(count)}
+    assert len(reports.plot_correlations(statistics, title=TITLE).axes) == count
+
+
+@pytest.mark.parametrize(("lowest", "scale"), [(0.5, "log"), (0.0, "linear")])
+def test_training_draws_loss_and_accuracy_of_both_splits(lowest: float, scale: str) -> None:
+    history = pd.DataFrame({
+        "epoch": [1, 2, 3], "train_loss": [2.0, 1.0, lowest], "validation_loss": [3.0, 2.0, 1.0],
+        "train_accuracy": [0.1, 0.5, 0.9], "validation_accuracy": [0.2, 0.3, 0.4],
+    })  # fmt: skip
+    figure = reports.plot_training(history, title=TITLE)
+    for axes, quantity in zip(figure.axes, ("loss", "accuracy"), strict=True):
+        assert axes.get_ylabel() == quantity
+        for line, split in zip(axes.lines, ("train", "validation"), strict=True):
+            assert line.get_label() == split
+            np.testing.assert_array_equal(line.get_xydata(), history[["epoch", f"{split}_{quantity}"]])
+    assert figure.axes[0].get_yscale() == scale
+
+
+def make_frame(values: dict[tuple[str, str], dict[int, list[float]]]) -> pd.DataFrame:
+    """(curve, measure) -> seed -> values at sizes 1/4, 1/2, 1."""
+    rows = [
+        (curve, measure, seed, size, value)
+        for (curve, measure), by_seed in values.items()
+        for seed, row in by_seed.items()
+        for size, value in zip((0.25, 0.5, 1), row, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["curve", "measure", "seed", "size", "value"])
+
+
+GROWING = {
+    ("he", "prunability"): {0: [1, 2, 6], 1: [3, 4, 10]},
+    ("glorot", "prunability"): {0: [1, 1, 2], 1: [1, 1, 2]},
+}
+
+
+def draw_widths(values: dict, *measures: str) -> Figure:
+    return reports.plot_against_width(make_frame(values), measures, title=TITLE)
+
+
+def test_a_line_is_the_mean_and_a_bar_the_std_over_seeds() -> None:
+    (axes,) = draw_widths(GROWING, "prunability").axes
+    line, _, (bars,) = axes.containers[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[0.25, 2], [0.5, 3], [1, 8]])
+    # The std of two values, divided by n - 1, is their distance over the square root of two.
+    for (x, low), (_, high), mean, distance in zip(
+        *np.array(bars.get_segments()).transpose(1, 0, 2), [2, 3, 8], [2, 2, 4], strict=True
+    ):
+        assert x in (0.25, 0.5, 1)
+        assert (low, high) == pytest.approx((mean - distance / 2**0.5, mean + distance / 2**0.5))
+    assert [container.get_label() for container in axes.containers] == ["he", "glorot"]
+
+
+def test_one_seed_has_no_bar() -> None:
+    (axes,) = draw_widths({("he", "prunability"): {0: [1, 2, 4]}}, "prunability").axes
+    assert not axes.containers[0].has_yerr
+
+
+def test_the_largest_and_smallest_gain_are_written_in() -> None:
+    """he: (3/2 + 8/3) / 2; glorot: (1 + 2) / 2."""
+    (axes,) = draw_widths(GROWING, "prunability").axes
+    assert [text.get_text() for text in axes.texts] == ["$g_{max}$ = 2.08\n$g_{min}$ = 1.50"]
+    assert axes.get_yscale() == "log"
+
+
+def test_one_curve_has_one_gain() -> None:
+    (axes,) = draw_widths({("he", "redundancy"): {0: [1, 2, 6]}}, "redundancy").axes
+    assert [text.get_text() for text in axes.texts] == ["$g$ = 2.50"]
+
+
+def test_accuracy_has_no_gain_and_a_zero_no_logarithm() -> None:
+    values = {("he", "accuracy"): {0: [0.5, 0.6, 0.7]}, ("he", "redundancy"): {0: [0, 1, 2]}}
+    accuracy, redundancy = draw_widths(values, "accuracy", "redundancy").axes
+    assert (len(accuracy.texts), accuracy.get_yscale()) == (0, "linear")
+    assert redundancy.get_yscale() == "linear"
+    assert [text.get_text() for text in redundancy.texts] == ["$g$ = 2.00"]
+    assert redundancy.containers[0].lines[0].get_ydata().tolist() == [0, 1, 2]
+
+
+def test_widths_are_labelled_as_users_write_them() -> None:
+    (axes,) = draw_widths(GROWING, "prunability").axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1/4", "1/2", "1"]
+    assert axes.get_xscale() == "log"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["he", "glorot"]
+
+
+def test_a_curve_without_a_measure_is_left_out_of_its_panel() -> None:
+    values = {("he", "prunability"): {0: [1, 2, 4]}, ("glorot", "redundancy"): {0: [1, 3, 9]}}
+    prunability, redundancy = draw_widths(values, "prunability", "redundancy").axes
+    assert [container.get_label() for container in prunability.containers] == ["he"]
+    assert [container.get_label() for container in redundancy.containers] == ["glorot"]
