@@ -17,6 +17,8 @@ class ChannelMask(keras.layers.Layer):
     def __init__(self, mask: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.mask = np.asarray(mask, "float32")
+        # Padded steps stay padded steps.
+        self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         """Inputs with the masked units at zero."""

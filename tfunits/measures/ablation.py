@@ -11,14 +11,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from tfunits.measures.inputs import Inputs, predict_classes
+from tfunits.measures.inputs import PROTOCOLS, Inputs, check_classifier, check_share, choose_taps, predict_classes
 from tfunits.measures.results import Prunability
 from tfunits.statistics import REFERENCE_SIZE, AblationCurve
-from tfunits.surgery import Graph, TensorKey, tap_keys
+from tfunits.surgery import Graph, TensorKey
 
-JOINT = "joint"
+# The experiment that masks all taps at once; no tap can have this name.
+_JOINT = None
 _UNITS = ("channel", "location")
-_PROTOCOLS = ("exact", "authors")
 # Masks are stacked into the batch until this many numbers stand at the tap: enough to fill the cores on small maps,
 # and a bound (here 128 MiB a tensor) on memory.
 _STACKED_VALUES = 2**25
@@ -96,6 +96,7 @@ def prunability(
     Example:
       >>> prunable = tfunits.measures.prunability(model, data)  # print it, or .to_frame()
     """
+    check_share("tolerance", tolerance)
     return ablation_curves(model, data, **options).prunability(tolerance, size=size)
 
 
@@ -141,19 +142,18 @@ def ablation_curves(
     """
     _check_options(unit, draws, levels, protocol)
     graph = Graph(model)
-    if len(graph.outputs) != 1:
-        raise ValueError(f"model: expected one output, the classes' scores, received {len(graph.outputs)} outputs")
-    keys = _choose_taps(graph, taps)
+    check_classifier(graph)
+    keys = choose_taps(graph, taps)
     inputs = Inputs(data, split, model)
     options = {"draws": draws, "levels": levels, "protocol": protocol, "seed": seed}
     shapes = {name: _unit_shape(graph, name, key, unit) for name, key in keys.items()}
     plans = {name: _Plan.draw(name, shape, **options) for name, shape in shapes.items()}
-    experiments = {name: {keys[name]: plan} for name, plan in plans.items()}
+    experiments: dict[str | None, dict[TensorKey, _Plan]] = {name: {keys[name]: plan} for name, plan in plans.items()}
     if joint:
-        experiments[JOINT] = {keys[name]: plan for name, plan in plans.items()}
+        experiments[_JOINT] = {keys[name]: plan for name, plan in plans.items()}
     counts, num_examples = _count_agreeing(graph, inputs, experiments)
 
-    def curve(name: str) -> AblationCurve:
+    def curve(name: str | None) -> AblationCurve:
         involved = experiments[name].values()
         num_units = sum(plan.num_units for plan in involved)
         removed = sum(plan.removed for plan in involved)
@@ -170,26 +170,18 @@ def ablation_curves(
 
     return AblationCurves(
         taps={name: curve(name) for name in keys},
-        joint=curve(JOINT) if joint else None,
+        joint=curve(_JOINT) if joint else None,
         settings={"unit": unit, **options, "split": split},
     )
 
 
 def _check_options(unit: str, draws: int, levels: int, protocol: str) -> None:
-    for name, value, known in (("unit", unit, _UNITS), ("protocol", protocol, _PROTOCOLS)):
+    for name, value, known in (("unit", unit, _UNITS), ("protocol", protocol, PROTOCOLS)):
         if value not in known:
             raise ValueError(f"{name}: expected one of {', '.join(known)}, received {value!r}")
     for name, value, least in (("draws", draws, 1), ("levels", levels, 2)):
         if value < least:
             raise ValueError(f"{name}: expected at least {least}, received {value}")
-
-
-def _choose_taps(graph: Graph, names: Sequence[str] | None) -> dict[str, TensorKey]:
-    keys = tap_keys(graph)
-    for name in names or ():
-        if name not in keys:
-            raise ValueError(f"taps: expected taps of {graph.model.name!r} ({', '.join(keys)}), received {name!r}")
-    return keys if names is None else {name: keys[name] for name in keys if name in set(names)}
 
 
 def _unit_shape(graph: Graph, name: str, key: TensorKey, unit: str) -> tuple[int, ...]:
@@ -251,8 +243,8 @@ def _distinct_masks(plans: Sequence[_Plan]) -> dict[tuple[int, int], list[tuple[
 
 
 def _count_agreeing(
-    graph: Graph, inputs: Inputs, experiments: Mapping[str, Mapping[TensorKey, _Plan]]
-) -> tuple[dict[str, dict[tuple[int, int], int]], int]:
+    graph: Graph, inputs: Inputs, experiments: Mapping[str | None, Mapping[TensorKey, _Plan]]
+) -> tuple[dict[str | None, dict[tuple[int, int], int]], int]:
     """Per experiment, (draw, level) -> number of examples whose class stays; and the number of examples."""
     runners = {name: _Runner(graph, plans, inputs) for name, plans in experiments.items()}
     kept = list(dict.fromkeys(key for runner in runners.values() for key in runner.frontier))

@@ -1,16 +1,20 @@
-"""What measures read: batches of inputs, and the class that a network predicts."""
+"""What measures read: batches of inputs, the taps asked for, and the class that a network predicts."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfunits.surgery import Graph
+from tfunits.surgery import Graph, TensorKey, activation_name, as_functional, is_change_of_form, tap_keys
 
+PROTOCOLS = ("exact", "authors")
 # Examples per batch where arrays are given.
 _BATCH_SIZE = 128
+# Activations whose one output is a probability, in `activation_name`'s spelling.
+_PROBABILITIES = ("sigmoid", "hardsigmoid")
 
 
 class Inputs:
@@ -18,60 +22,68 @@ class Inputs:
 
     Args:
       data: a `tfunits.datasets.Dataset`, a batched `tf.data.Dataset` of inputs or (inputs, labels), or an array of
-        inputs.
+        inputs. Several inputs are a list in the model's order, or a dict by the names of its inputs.
       split: which split of a `Dataset`.
-      model: whose input shape the data must have.
+      model: whose input shape the data must have; values are cast to its type.
 
     Raises:
-      ValueError: no such split, no example, or inputs of another shape than the model's.
+      ValueError: no such split, no example, endless data, or inputs of another shape than the model's.
       TypeError: data of none of these kinds.
     """
 
     def __init__(self, data: Any, split: str, model: keras.Model) -> None:
-        self._batches = _as_batches(data, split)
-        self._num_examples = len(data.splits[split]) if hasattr(data, "splits") else None
+        self._expected = as_functional(model).inputs
+        self._batches, self._known_length = _as_batches(data, split)
         first = next(iter(self), None)
         if first is None:
             raise ValueError("data: expected at least one batch, received none")
-        expected = [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(model.inputs)]
+        expected = [tuple(tensor.shape[1:]) for tensor in self._expected]
         received = [tuple(tensor.shape[1:]) for tensor in first]
         fits = len(expected) == len(received) and all(
             len(e) == len(r) and all(x is None or x == y for x, y in zip(e, r, strict=True))
             for e, r in zip(expected, received, strict=True)
         )
         if not fits:
-            raise ValueError(f"data: expected batches of inputs of shape {_shown(expected)}, as {model.name!r} reads, "
-                             f"received {_shown(received)}")  # fmt: skip
-        self._batch_size = int(first[0].shape[0])
+            raise ValueError(
+                f"data: expected batches of inputs of shape {_shown(expected)}, as {model.name!r} reads, "
+                f"received {_shown(received)}"
+            )
+        self.batch_size = int(first[0].shape[0])
         self.num_batches = _count_batches(self._batches)
 
-    @property
-    def max_examples(self) -> int:
-        """Number of examples where it is known, else what it would be if every batch were as large as the first."""
-        return self._num_examples or self.num_batches * self._batch_size
-
-    @property
-    def batch_size(self) -> int:
-        """Examples in the first batch."""
-        return self._batch_size
+    @functools.cached_property
+    def num_examples(self) -> int:
+        """Number of examples; of a tf.data.Dataset it takes a pass over the data to know."""
+        if self._known_length is not None:
+            return self._known_length
+        return sum(int(inputs[0].shape[0]) for inputs in self)
 
     def __iter__(self) -> Iterator[list[tf.Tensor]]:
         for batch in self._batches:
             inputs = batch[0] if isinstance(batch, tuple) else batch
-            yield keras.tree.flatten(inputs)
+            yield self._in_order(inputs)
+
+    def _in_order(self, inputs: Any) -> list[tf.Tensor]:
+        names = [tensor.name for tensor in self._expected]
+        if isinstance(inputs, Mapping) and set(names) == set(inputs):
+            inputs = [inputs[name] for name in names]
+        flat = keras.tree.flatten(inputs)
+        types = [tensor.dtype for tensor in self._expected] if len(flat) == len(names) else [t.dtype for t in flat]
+        return [tf.cast(tensor, dtype) for tensor, dtype in zip(flat, types, strict=True)]
 
 
 def _shown(shapes: list[tuple]) -> str:
     return " and ".join(str(shape) for shape in shapes)
 
 
-def _as_batches(data: Any, split: str) -> tf.data.Dataset:
+def _as_batches(data: Any, split: str) -> tuple[tf.data.Dataset, int | None]:
+    """Batches, and the number of examples where it is known."""
     if isinstance(data, tf.data.Dataset):
-        return data
+        return data, None
     if hasattr(data, "batches"):
-        return data.batches(split)
+        return data.batches(split), len(data.splits[split])
     if isinstance(data, np.ndarray | tf.Tensor):
-        return tf.data.Dataset.from_tensor_slices(np.asarray(data)).batch(_BATCH_SIZE)
+        return tf.data.Dataset.from_tensor_slices(np.asarray(data)).batch(_BATCH_SIZE), len(data)
     raise TypeError(
         "data: expected a tfunits Dataset, a batched tf.data.Dataset or an array of inputs, received "
         f"{type(data).__name__}"
@@ -83,6 +95,42 @@ def _count_batches(batches: tf.data.Dataset) -> int:
     if count == tf.data.INFINITE_CARDINALITY:
         raise ValueError("data: expected batches that end, received a repeated dataset; add .take(n)")
     return count if count >= 0 else int(batches.reduce(0, lambda n, _: n + 1))
+
+
+def choose_taps(graph: Graph, names: Sequence[str] | None) -> dict[str, TensorKey]:
+    """Name -> key of the taps asked for, in the network's order; all if None.
+
+    Raises:
+      ValueError: no tap, or a name that is none.
+    """
+    keys = tap_keys(graph)
+    if names is None:
+        return keys
+    unknown = [name for name in names if name not in keys]
+    if unknown or not names:
+        raise ValueError(f"taps: expected taps of {graph.model.name!r} ({', '.join(keys)}), received {list(names)}")
+    return {name: key for name, key in keys.items() if name in set(names)}
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise `ValueError` unless a value is in (0, 1]."""
+    if not 0 < value <= 1:
+        raise ValueError(f"{name}: expected a number in (0, 1], received {value}")
+
+
+def check_protocol(protocol: str) -> None:
+    """Raise `ValueError` unless a protocol is one of `PROTOCOLS`."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol: expected one of {', '.join(PROTOCOLS)}, received {protocol!r}")
+
+
+def check_classifier(graph: Graph) -> None:
+    """Raise `ValueError` unless a network has one output with an axis of classes."""
+    if len(graph.outputs) != 1:
+        raise ValueError(f"model: expected one output, the classes' scores, received {len(graph.outputs)} outputs")
+    shape = graph.shape(graph.outputs[0])
+    if len(shape) < 2:
+        raise ValueError(f"model: expected an output of shape [batch, classes] or [batch, 1], received {shape}")
 
 
 def predicted_classes(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
@@ -97,16 +145,18 @@ def predicted_classes(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
     Returns: int32 [examples].
 
     Raises:
-      ValueError: a model that is not functional.
+      ValueError: a model that is not functional, or has no single output with an axis of classes.
     """
-    return predict_classes(Graph(model), [tf.constant(outputs)]).numpy()
+    graph = Graph(model)
+    check_classifier(graph)
+    return predict_classes(graph, [tf.constant(outputs)]).numpy()
 
 
 def predict_classes(graph: Graph, outputs: list[tf.Tensor]) -> tf.Tensor:
     """The class that a network predicts for every example, as `predicted_classes`.
 
     Args:
-      graph: of the network.
+      graph: of a network that passes `check_classifier`.
       outputs: the value of its one output, inside a `tf.function` or not.
 
     Returns: int32 [batch, ...].
@@ -114,7 +164,9 @@ def predict_classes(graph: Graph, outputs: list[tf.Tensor]) -> tf.Tensor:
     (scores,) = outputs
     if scores.shape[-1] != 1:
         return tf.argmax(scores, axis=-1, output_type=tf.int32)
-    last = graph.producer[graph.outputs[0]].operation
-    activation = getattr(getattr(last, "activation", None), "__name__", type(last).__name__)
-    threshold = 0.5 if activation.lower() == "sigmoid" else 0.0
+    last = graph.producer[graph.outputs[0]]
+    while is_change_of_form(last) and last.inputs[0] in graph.producer:
+        last = graph.producer[last.inputs[0]]
+    activation = activation_name(last.operation) or type(last.operation).__name__.lower()
+    threshold = 0.5 if activation in _PROBABILITIES else 0.0
     return tf.cast(scores[..., 0] > threshold, tf.int32)

@@ -23,7 +23,8 @@ class Result:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a tap, in order, with the tap's name as index, the network last."""
-        frame = pd.DataFrame.from_dict({**self.rows, "network": self.network}, orient="index")
+        # A list of rows, since a tap may be called "network" too.
+        frame = pd.DataFrame([*self.rows.values(), self.network], index=[*self.rows, "network"])
         # Whole numbers stay whole beside a cell that has no meaning for the network.
         return frame.convert_dtypes(convert_floating=False).rename_axis("tap")
 

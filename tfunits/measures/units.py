@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from tfunits.measures.inputs import Inputs
+from tfunits.measures.inputs import Inputs, check_protocol, check_share, choose_taps
 from tfunits.measures.results import Redundancy, Similarity, UnitTypes
 from tfunits.statistics import REFERENCE_SIZE, Moments, UnitStatistics
-from tfunits.surgery import Graph, TensorKey, tap_keys
+from tfunits.surgery import Graph, TensorKey
 
 # Casper et al. 2021, appendix D: 50,000 activations of a layer, three samplings.
 MAX_ROWS = 50_000
@@ -43,6 +43,7 @@ class NetworkStatistics:
 
         Arguments as `redundancy`.
         """
+        check_protocol(protocol)
         scale = 1.0 if size is None else size / REFERENCE_SIZE
         rows = {}
         for name, units in self.taps.items():
@@ -73,6 +74,7 @@ class NetworkStatistics:
         Args:
           protocol: "exact" (a constant unit is similar to none) or "authors" (it counts -1).
         """
+        check_protocol(protocol)
         constant_counts = -1 if protocol == "authors" else 0
         rows = {
             name: {
@@ -140,6 +142,8 @@ def redundancy(
 
     Source: Casper et al. 2021, section 3; DESIGN section 6.
     """
+    check_share("variance_fraction", variance_fraction)
+    check_protocol(protocol)
     statistics = unit_statistics(model, data, **options)
     return statistics.redundancy(variance_fraction, size=size, protocol=protocol)
 
@@ -166,6 +170,8 @@ def similarity(
 
     Source: Casper et al. 2019 (ICLR version), section 2.
     """
+    check_share("threshold", threshold)
+    check_protocol(protocol)
     statistics = unit_statistics(model, data, similarity_threshold=threshold, **options)
     return statistics.similarity(protocol=protocol)
 
@@ -207,16 +213,15 @@ def unit_statistics(
       ValueError: an unknown tap, a model that is not functional, inputs of another shape, or fewer than two
         rows.
     """
+    check_share("similarity_threshold", similarity_threshold)
+    for name, value, least in (("samplings", samplings, 1), ("max_rows", max_rows or 0, 0)):
+        if value < least:
+            raise ValueError(f"{name}: expected at least {least}, received {value}")
     graph = Graph(model)
-    keys = tap_keys(graph)
-    for name in taps or ():
-        if name not in keys:
-            raise ValueError(f"taps: expected taps of {model.name!r} ({', '.join(keys)}), received {name!r}")
-    keys = keys if taps is None else {name: keys[name] for name in keys if name in set(taps)}
+    keys = choose_taps(graph, taps)
     inputs = Inputs(data, split, model)
     samplers = {
-        name: _Sampler.plan(name, graph.shape(key), inputs.max_examples, max_rows, samplings, seed)
-        for name, key in keys.items()
+        name: _Sampler.plan(name, graph.shape(key), inputs, max_rows, samplings, seed) for name, key in keys.items()
     }
     accumulators = _accumulate(graph, keys, inputs, samplers)
     settings = {"split": split, "max_rows": max_rows or "all", "samplings": samplings, "seed": seed,
@@ -249,7 +254,7 @@ class _Sampler:
         cls,
         name: str,
         shape: tuple[int | None, ...],
-        num_examples: int,
+        inputs: Inputs,
         max_rows: int | None,
         samplings: int,
         seed: int,
@@ -260,9 +265,9 @@ class _Sampler:
                              "build the model with a fixed input shape")  # fmt: skip
         num_positions = int(np.prod(positions, dtype=int))
         rows = num_positions
-        if max_rows and num_positions * num_examples > max_rows:
+        if max_rows and num_positions > 1 and num_positions * inputs.num_examples > max_rows:
             # More examples than rows allowed are still one row each.
-            rows = max(1, max_rows // num_examples)
+            rows = max(1, max_rows // inputs.num_examples)
         sampled = rows < num_positions
         return cls(
             num_positions=num_positions,

@@ -1,7 +1,7 @@
 """Edits on any functional model, returning a new one."""
 
 from tfunits.surgery.graph import Call, Graph, TensorKey, as_functional
-from tfunits.surgery.taps import TAP_PREFIX, find_taps, tap_keys
+from tfunits.surgery.taps import TAP_PREFIX, activation_name, find_taps, is_change_of_form, tap_keys
 from tfunits.surgery.views import after, find_tensors, mask, read
 
 __all__ = [
@@ -9,10 +9,12 @@ __all__ = [
     "Call",
     "Graph",
     "TensorKey",
+    "activation_name",
     "after",
     "as_functional",
     "find_taps",
     "find_tensors",
+    "is_change_of_form",
     "mask",
     "read",
     "tap_keys",

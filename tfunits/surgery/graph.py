@@ -29,14 +29,16 @@ class Call:
     inputs: tuple[TensorKey, ...]
     outputs: tuple[TensorKey, ...]
     _node: Any
-    _scope: int
+    _training: bool | None
 
     def run(self, values: Mapping[TensorKey, Any], *, inference: bool) -> list[Any]:
         """The call's outputs for given values of its inputs."""
         by_tensor = {id(t): values[key] for t, key in zip(self._node.input_tensors, self.inputs, strict=True)}
         arguments, options = self._node.arguments.fill_in(by_tensor)
-        if inference and getattr(self.operation, "_call_has_training_arg", False):
-            options = {**options, "training": False}
+        # As in Keras, an outer setting wins over that of a nested model's call, and this over a layer's own.
+        training = False if inference else self._training
+        if training is not None and getattr(self.operation, "_call_has_training_arg", False):
+            options = {**options, "training": training}
         return keras.tree.flatten(self.operation(*arguments, **options))
 
 
@@ -61,7 +63,7 @@ class Graph:
         self._alias: dict[TensorKey, TensorKey] = {}
         self._num_scopes = 0
         functional = as_functional(model)
-        scope = self._lay_open(functional, prefix="", arguments=None)
+        scope = self._lay_open(functional, prefix="", arguments=None, training=None)
         self.inputs = tuple((scope, id(tensor)) for tensor in functional.inputs)
         self.outputs = tuple(self._resolve((scope, id(tensor))) for tensor in functional.outputs)
         self.producer = {key: call for call in self.calls for key in call.outputs}
@@ -75,8 +77,10 @@ class Graph:
             key = self._alias[key]
         return key
 
-    def _lay_open(self, functional: Any, prefix: str, arguments: Sequence[TensorKey] | None) -> int:
-        """Append the calls of one (nested) model; `arguments` are the keys that a nested model is called with."""
+    def _lay_open(
+        self, functional: Any, prefix: str, arguments: Sequence[TensorKey] | None, training: bool | None
+    ) -> int:
+        """Append the calls of one model; a nested one is called with `arguments` (keys) and the option `training`."""
         scope = self._num_scopes
         self._num_scopes += 1
         for position, tensor in enumerate(functional.inputs):
@@ -96,9 +100,10 @@ class Graph:
                 inner = _nested(node.operation)
                 if inner is None:
                     self._tensors.update(zip(made, node.outputs, strict=True))
-                    self.calls.append(Call(name, node.operation, read, made, node, scope))
+                    self.calls.append(Call(name, node.operation, read, made, node, training))
                     continue
-                inner_scope = self._lay_open(inner, f"{name}/", read)
+                inner_training = node.arguments.kwargs.get("training") if training is None else training
+                inner_scope = self._lay_open(inner, f"{name}/", read, inner_training)
                 for key, tensor in zip(made, inner.outputs, strict=True):
                     self._alias[key] = self._resolve((inner_scope, id(tensor)))
         return scope

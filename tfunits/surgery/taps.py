@@ -20,8 +20,9 @@ _ACTIVATION_OPERATIONS = frozenset(
     }
 )
 _MERGES = frozenset({"Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"})
-_GATE_PATH = frozenset({"Reshape", "Rescaling", "Dropout", "ReplicaDropout"})
-_NOT_TAPPED = frozenset({"linear", "softmax", "log_softmax"})
+# Layers and operations that leave every number as it is (at inference).
+_FORM = frozenset({"Cast", "Dropout", "ExpandDims", "Flatten", "Identity", "ReplicaDropout", "Reshape", "Squeeze"})
+_NOT_TAPPED = frozenset({"linear", "softmax", "logsoftmax"})
 
 
 def find_taps(model: keras.Model) -> dict[str, str]:
@@ -47,9 +48,7 @@ def find_taps(model: keras.Model) -> dict[str, str]:
 
 def tap_keys(graph: Graph) -> dict[str, TensorKey]:
     """Tap name -> key of its tensor, in order; rules and errors as `find_taps`."""
-    own = {
-        call.name.removeprefix(TAP_PREFIX): call.outputs[0] for call in graph.calls if call.name.startswith(TAP_PREFIX)
-    }
+    own = {_own_name(call.name): call.outputs[0] for call in graph.calls if _own_name(call.name)}
     found = own or {call.name: call.outputs[0] for call in graph.calls if _is_tap(graph, call)}
     if not found:
         raise ValueError(
@@ -59,37 +58,66 @@ def tap_keys(graph: Graph) -> dict[str, TensorKey]:
     return found
 
 
+def _own_name(layer: str) -> str | None:
+    """The tap that a layer's name declares, with the nested models before it; None if it declares none."""
+    folder, slash, name = layer.rpartition("/")
+    return f"{folder}{slash}{name.removeprefix(TAP_PREFIX)}" if name.startswith(TAP_PREFIX) else None
+
+
 def _is_tap(graph: Graph, call: Call) -> bool:
     key = call.outputs[0]
-    if len(call.outputs) != 1 or key in graph.outputs or len(graph.shape(key)) < 2:
+    if len(call.outputs) != 1 or len(graph.shape(key)) < 2 or _is_output(graph, key):
         return False
-    consumers = graph.consumers(key)
     if _is_activation(call):
         return not _is_gate(graph, key)
-    is_merge = type(call.operation).__name__ in _MERGES and len(call.inputs) > 1
-    return is_merge and not (consumers and all(_is_activation(consumer) for consumer in consumers))
+    consumers = graph.consumers(key)
+    return _is_merge(call) and not (consumers and all(_is_activation(consumer) for consumer in consumers))
+
+
+def _is_output(graph: Graph, key: TensorKey) -> bool:
+    """Whether a tensor is a model output, or becomes one by a change of form alone."""
+    consumers = graph.consumers(key)
+    changed_in_form = bool(consumers) and all(
+        is_change_of_form(call) and _is_output(graph, call.outputs[0]) for call in consumers
+    )
+    return key in graph.outputs or changed_in_form
+
+
+def is_change_of_form(call: Call) -> bool:
+    """Whether a call leaves every number as it is: a cast, a reshape, a linear activation, dropout at inference."""
+    kind = type(call.operation).__name__
+    return kind in _FORM or (kind == "Activation" and activation_name(call.operation) == "linear")
+
+
+def _is_merge(call: Call) -> bool:
+    return type(call.operation).__name__ in _MERGES and len(call.inputs) > 1
 
 
 def _is_activation(call: Call) -> bool:
     """Whether a call's result is a non-linear activation of units."""
     kind = type(call.operation).__name__
+    name = activation_name(call.operation)
     if kind in _ACTIVATION_LAYERS or kind in _ACTIVATION_OPERATIONS:
-        return kind != "Softmax" and _activation_name(call.operation) not in _NOT_TAPPED
-    return _activation_name(call.operation) not in (None, *_NOT_TAPPED)
+        return kind != "Softmax" and name not in _NOT_TAPPED
+    return name not in (None, *_NOT_TAPPED)
 
 
-def _activation_name(operation: Any) -> str | None:
+def activation_name(operation: Any) -> str | None:
+    """Name of the activation inside a layer, in lower case without underscores; None if it has none."""
     activation = getattr(operation, "activation", None)
     if activation is None or not callable(activation):
         return None
-    return getattr(activation, "__name__", type(activation).__name__)
+    return getattr(activation, "__name__", type(activation).__name__).lower().replace("_", "")
 
 
 def _is_gate(graph: Graph, key: TensorKey) -> bool:
-    """Whether a tensor is only multiplied onto others."""
+    """Whether a tensor is only multiplied onto others; a constant factor on the way is none of these."""
     consumers = graph.consumers(key)
-    return bool(consumers) and all(
-        type(call.operation).__name__ == "Multiply"
-        or (type(call.operation).__name__ in _GATE_PATH and _is_gate(graph, call.outputs[0]))
-        for call in consumers
-    )
+
+    def leads_to_gate(call: Call) -> bool:
+        if type(call.operation).__name__ == "Multiply" and len(call.inputs) > 1:
+            return True
+        scales = type(call.operation).__name__ in ("Multiply", "Rescaling")
+        return (scales or is_change_of_form(call)) and _is_gate(graph, call.outputs[0])
+
+    return bool(consumers) and all(leads_to_gate(call) for call in consumers)

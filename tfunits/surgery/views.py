@@ -1,6 +1,7 @@
 """New models over the same weights: read inner tensors, mask taps, start behind a tap."""
 
 import contextlib
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import keras
 import numpy as np
 
 from tfunits.layers import ChannelMask
-from tfunits.surgery.graph import Graph, TensorKey
+from tfunits.surgery.graph import Graph, TensorKey, as_functional
 from tfunits.surgery.taps import tap_keys
 
 
@@ -47,7 +48,7 @@ def read(model: keras.Model, names: Sequence[str]) -> keras.Model:
     keys = find_tensors(graph, names)
     inputs = _copy_inputs(model)
     outputs = graph.run(dict(zip(graph.inputs, inputs, strict=True)), list(keys.values()))
-    return keras.Model(_as_given(model, inputs), dict(zip(keys, outputs, strict=True)), name=f"{model.name}_read")
+    return _make_model(graph, _as_given(model, inputs), dict(zip(keys, outputs, strict=True)), "read")
 
 
 def mask(model: keras.Model, masks: Mapping[str, Any]) -> keras.Model:
@@ -76,51 +77,75 @@ def mask(model: keras.Model, masks: Mapping[str, Any]) -> keras.Model:
         safe = name.replace("/", "_").replace("#", "_")
         if masks[name] is None:
             flat = tuple(1 for _ in shape[:-1]) + shape[-1:]
-            mask_input = keras.Input(flat, name=f"mask_{safe}")
+            mask_input = keras.Input(flat, name=_free_name(graph, f"mask_{safe}"))
             mask_inputs.append(mask_input)
-            multiply = keras.layers.Multiply(name=f"masked_{safe}")
+            multiply = keras.layers.Multiply(name=_free_name(graph, f"masked_{safe}"))
             layers[key] = lambda tensor, m=multiply, i=mask_input: m([tensor, i])
         else:
             values = np.asarray(masks[name], "float32")
             if values.shape not in (shape, shape[-1:]):
                 raise ValueError(f"masks[{name!r}]: expected shape {shape[-1:]} or {shape}, received {values.shape}")
-            layers[key] = ChannelMask(values, name=f"masked_{safe}")
+            layers[key] = ChannelMask(values, name=_free_name(graph, f"masked_{safe}"))
     outputs = graph.run(
         dict(zip(graph.inputs, inputs, strict=True)),
         list(graph.outputs),
         edit=lambda key, value: layers[key](value) if key in layers else value,
     )
     given = [*inputs, *mask_inputs] if mask_inputs else _as_given(model, inputs)
-    return keras.Model(given, outputs[0] if len(outputs) == 1 else outputs, name=f"{model.name}_masked")
+    return _make_model(graph, given, _as_outputs(model, outputs), "masked")
 
 
-def after(model: keras.Model, tap: str) -> tuple[keras.Model, list[str]]:
-    """The part of a model behind a tap, sharing its weights.
+def after(model: keras.Model, tap: str) -> tuple[keras.Model, keras.Model]:
+    """The part of a model behind a tap, and the part before it, sharing the model's weights.
+
+      suffix(prefix(x)) = model(x)
 
     Args:
       model: a functional model.
       tap: a tap or layer.
 
-    Returns: (suffix, names): a model whose inputs are the tap's output and every other tensor that the part behind
-      it reads, and the names of the layers that make these, for `read`. An input of the given model is named "input".
+    Returns: (suffix, prefix). The suffix's inputs are the tap's output, first, and every other tensor that the part
+      behind it reads; the prefix computes this list from the model's inputs.
 
     Raises:
       ValueError: a model that is not functional, an unknown tap, or a part behind it that reads the model's own input.
 
     Example:
-      >>> suffix, names = after(model, "conv1")
-      >>> logits = suffix([read(model, names)(images)[name] for name in names])
+      >>> suffix, prefix = after(model, "conv1")
+      >>> logits = suffix(prefix(images))
     """
     graph = Graph(model)
     (key,) = find_tensors(graph, [tap]).values()
     frontier = [key, *(k for k in graph.frontier([key]) if k != key)]
     if any(k in graph.inputs for k in frontier):
         raise ValueError(f"tap: expected a tap that cuts the model's input off, received {tap!r}; use mask instead")
-    names = [graph.producer[k].name for k in frontier]
-    inputs = [keras.Input(graph.shape(k)[1:], dtype=graph.dtype(k), name=f"behind_{i}") for i, k in enumerate(frontier)]
-    outputs = graph.run(dict(zip(frontier, inputs, strict=True)), list(graph.outputs))
-    suffix = keras.Model(inputs, outputs[0] if len(outputs) == 1 else outputs, name=f"{model.name}_after")
-    return suffix, names
+    behind = [keras.Input(graph.shape(k)[1:], dtype=graph.dtype(k), name=f"behind_{i}") for i, k in enumerate(frontier)]
+    outputs = graph.run(dict(zip(frontier, behind, strict=True)), list(graph.outputs))
+    inputs = _copy_inputs(model)
+    before = graph.run(dict(zip(graph.inputs, inputs, strict=True)), frontier)
+    suffix = _make_model(graph, behind, _as_outputs(model, outputs), "after")
+    return suffix, _make_model(graph, _as_given(model, inputs), before, "before")
+
+
+def _make_model(graph: Graph, inputs: Any, outputs: Any, suffix: str) -> keras.Model:
+    """A model over existing layers.
+
+    Raises:
+      ValueError: nested models whose layers share a name, which one flat model cannot hold.
+    """
+    try:
+        return keras.Model(inputs, outputs, name=f"{graph.model.name}_{suffix}")
+    except ValueError as error:
+        if "unique" not in str(error):
+            raise
+        names = [call.operation.name for call in graph.calls]
+        twice = next(
+            (n for n in names if len({id(c.operation) for c in graph.calls if c.operation.name == n}) > 1), "?"
+        )
+        raise ValueError(
+            f"model: expected layers of different names in all nested models, received several named {twice!r}; "
+            "rename one, since the new model holds them side by side"
+        ) from None
 
 
 def _copy_inputs(model: keras.Model) -> list[Any]:
@@ -129,7 +154,16 @@ def _copy_inputs(model: keras.Model) -> list[Any]:
 
 def _as_given(model: keras.Model, inputs: list[Any]) -> Any:
     """Inputs in the structure that the model is called with."""
-    structure = getattr(model, "_inputs_struct", None)
-    if structure is None or len(inputs) == 1:
-        return inputs[0] if len(inputs) == 1 else inputs
-    return keras.tree.pack_sequence_as(structure, inputs)
+    return keras.tree.pack_sequence_as(as_functional(model)._inputs_struct, inputs)
+
+
+def _as_outputs(model: keras.Model, outputs: list[Any]) -> Any:
+    """Outputs in the structure that the model gives."""
+    return keras.tree.pack_sequence_as(as_functional(model)._outputs_struct, outputs)
+
+
+def _free_name(graph: Graph, name: str) -> str:
+    """A layer name that the model does not use: the given one, or with a number behind it."""
+    taken = {call.operation.name for call in graph.calls} | {tensor.name for tensor in graph.model.inputs}
+    numbered = (f"{name}_{i}" for i in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)

@@ -1,0 +1,302 @@
+"""Statistics of units against NumPy and scikit-learn on all activations, float64."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from sklearn.decomposition import PCA
+
+from tfunits import measures, models, surgery
+
+SIDE = 3
+POSITIONS = SIDE * SIDE
+
+
+def batches(inputs: np.ndarray, size: int) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(inputs).batch(size)
+
+
+def identity(*shape: int) -> keras.Model:
+    """A network whose tap `units` is its input."""
+    inputs = keras.Input(shape)
+    units = layers.Activation("linear", name="tap_units")(inputs)
+    flat = layers.Flatten()(units) if len(shape) > 1 else units
+    return keras.Model(inputs, layers.Dense(2)(flat))
+
+
+def position_images(examples: int) -> np.ndarray:
+    """Maps with one unit a position, which is 1 there and 0 elsewhere: a unit's mean counts its position's rows."""
+    return np.tile(np.eye(POSITIONS, dtype="float32").reshape(SIDE, SIDE, POSITIONS), (examples, 1, 1, 1))
+
+
+def rows_by_position(statistics: measures.NetworkStatistics) -> np.ndarray:
+    """How many rows each position gave, [samplings, positions]."""
+    units = statistics.taps["units"]
+    return units.mean * units.num_rows
+
+
+def all_rows(model: keras.Model, tap: str, inputs: np.ndarray) -> np.ndarray:
+    values = surgery.read(model, [tap])(inputs)[tap].numpy()
+    return values.reshape(-1, values.shape[-1]).astype("float64")
+
+
+def components(rows: np.ndarray, share: float = 0.95) -> int:
+    """Components that hold a share of the variance, by scikit-learn."""
+    return int(np.searchsorted(np.cumsum(PCA(svd_solver="full").fit(rows).explained_variance_ratio_), share) + 1)
+
+
+def similar(rows: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """Other units at or above |r|; none for constant units."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        large = np.abs(np.corrcoef(rows, rowvar=False)) >= threshold
+    return (large & ~np.eye(rows.shape[1], dtype=bool)).sum(axis=1)
+
+
+@pytest.mark.parametrize("network", ["branched", "alexnet"])
+def test_statistics_are_those_of_all_activations(network, branched_model, images):
+    """At rectified maps, a concatenation, a gated product behind a residual sum, and dense layers."""
+    model = branched_model
+    if network == "alexnet":
+        model = models.build("alexnet", size=0.0625, input_shape=(8, 8, 3), num_classes=4)
+    found = measures.unit_statistics(model, batches(images, 8))
+    assert list(found.taps) == list(surgery.find_taps(model))
+    redundancy, similarity, types = found.redundancy(), found.similarity(), found.unit_types()
+    for tap, units in found.taps.items():
+        rows = all_rows(model, tap, images)
+        covariance = np.cov(rows, rowvar=False)
+        # Float32 activations are computed once for each side, so that they differ by rounding.
+        tolerance = {"rtol": 1e-5, "atol": 1e-5 * covariance.max()}
+        assert units.num_rows == len(rows)
+        np.testing.assert_allclose(units.mean[0], rows.mean(axis=0), **tolerance)
+        np.testing.assert_allclose(units.std[0], rows.std(axis=0, ddof=1), **tolerance)
+        np.testing.assert_allclose(units.principal_variances[0], np.linalg.eigvalsh(covariance)[::-1], **tolerance)
+        np.testing.assert_allclose(units.active_share[0], (rows != 0).mean(axis=0))
+        np.testing.assert_array_equal(units.num_similar[0], similar(rows))
+        assert redundancy.rows[tap]["redundant_units"] == rows.shape[1] - components(rows)
+        assert similarity.rows[tap]["similar"] == pytest.approx(similar(rows).mean())
+        assert types.rows[tap]["dead"] == (rows == 0).all(axis=0).sum()
+        assert types.rows[tap]["silent"] == ((rows != 0).mean(axis=0) < 0.01).sum()
+        assert types.rows[tap]["rows"] == len(rows)
+        assert redundancy.rows[tap]["rank_limited"] == (len(rows) < 5 * rows.shape[1])
+
+
+def test_statistics_of_other_inputs_differ(branched_model, images):
+    """Negative control of the tolerances above."""
+    left, right = (measures.unit_statistics(branched_model, part) for part in (images[:13], images[13:]))
+    for tap in left.taps:
+        assert np.abs(left.taps[tap].mean - right.taps[tap].mean).max() > 1e-3
+
+
+def test_a_share_of_the_variance_and_a_threshold_are_arguments(branched_model, images):
+    rows = all_rows(branched_model, "joined", images)
+    redundant = measures.redundancy(branched_model, images, variance_fraction=0.6, taps=["joined"])
+    assert redundant.rows["joined"]["redundant_units"] == 8 - components(rows, 0.6) > 8 - components(rows)
+    found = measures.similarity(branched_model, images, threshold=0.1, taps=["joined"])
+    assert found.rows["joined"]["similar"] == pytest.approx(similar(rows, 0.1).mean())
+    assert similar(rows, 0.1).mean() > similar(rows).mean()
+
+
+@pytest.mark.parametrize("size", [4, 12, 24])
+def test_nothing_depends_on_the_batch_size(size, branched_model, images):
+    whole = measures.unit_statistics(branched_model, batches(images[:24], 24), max_rows=240)
+    parts = measures.unit_statistics(branched_model, batches(images[:24], size), max_rows=240)
+    for tap, units in whole.taps.items():
+        assert parts.taps[tap].num_rows == units.num_rows
+        np.testing.assert_allclose(parts.taps[tap].mean, units.mean, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(parts.taps[tap].principal_variances, units.principal_variances, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [4, 8, 9])
+def test_an_uneven_last_batch_takes_no_rows_away(size):
+    """27 examples of 9 positions and room for 81 rows: three of each example, whatever the batches."""
+    found = measures.unit_statistics(identity(SIDE, SIDE, POSITIONS), batches(position_images(27), size), max_rows=81)
+    assert found.taps["units"].num_rows == 81
+
+
+def test_an_array_of_more_than_one_batch_loses_no_rows():
+    found = measures.unit_statistics(identity(SIDE, SIDE, POSITIONS), position_images(130), max_rows=260)
+    assert found.taps["units"].num_rows == 260
+
+
+def test_a_large_offset_costs_no_digits(rng):
+    """Offset 1e4, spread 1e-3: a unit in the last place of such float32 numbers."""
+    common = rng.normal(size=(2000, 1))
+    noise = rng.normal(size=(2000, 4))
+    rows = (1e4 + 4e-3 * (common * [1, -1, 0, 0] + 0.5 * noise)).astype("float32")
+    units = measures.unit_statistics(identity(4), batches(rows, 300)).taps["units"]
+    exact = rows.astype("float64")
+    expected = np.linalg.eigvalsh(np.cov(exact, rowvar=False))[::-1]
+    np.testing.assert_allclose(units.principal_variances[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(units.std[0], exact.std(axis=0, ddof=1), rtol=1e-6)
+    assert units.num_similar[0].tolist() == similar(exact).tolist() == [1, 1, 0, 0]
+    # Negative control: E[x^2] - E[x]^2 in float32.
+    naive = (rows * rows).mean(axis=0) - rows.mean(axis=0) ** 2
+    assert (np.abs(naive / exact.var(axis=0) - 1) > 1).any()
+
+
+def test_dead_silent_and_constant_units(rng):
+    rows = np.abs(rng.normal(size=(400, 5))) + 1
+    rows[:, 1] = 0  # dead
+    rows[:, 2] = 0
+    rows[:3, 2] = 1  # active on 0.75 %: silent
+    rows[:, 3] = 7  # constant
+    rows[:, 4] = 100 + 0.1 * rng.normal(size=400)  # varies by 0.1 %
+    types = measures.unit_types(identity(5), rows.astype("float32"))
+    assert dict(types.rows["units"]) == {"units": 5, "dead": 1, "silent": 2, "constant": 3, "rows": 400}
+    assert dict(types.network) == {"units": 5, "dead": 1, "silent": 2, "constant": 3}
+
+
+def test_constant_units_are_similar_to_none(rng):
+    rows = rng.normal(size=(400, 1)) @ np.ones((1, 4))
+    rows[:, 2:] = [0, 7]
+    inputs = rows.astype("float32")
+    exact, authors = (measures.similarity(identity(4), inputs, protocol=name) for name in ("exact", "authors"))
+    assert exact.rows["units"]["similar"] == (1 + 1 + 0 + 0) / 4
+    assert authors.rows["units"]["similar"] == (1 + 1 - 1 - 1) / 4
+
+
+def test_a_dead_layer_is_wholly_redundant():
+    inputs = np.zeros((50, 4), "float32")
+    found = measures.redundancy(identity(4), inputs).rows["units"]
+    assert (found["redundant_units"], found["redundant"], found["not_redundant"]) == (4, 1, 0)
+    assert measures.similarity(identity(4), inputs).rows["units"]["similar"] == 0
+    authors = measures.redundancy(identity(4), inputs, protocol="authors").rows["units"]
+    assert authors["redundant_units"] == 1
+
+
+@pytest.mark.parametrize(("units", "redundant"), [(16, 1), (32, 2), (128, 7)])
+def test_the_authors_count_the_component_that_crosses_the_line(units, redundant):
+    """Equal variances, one less by the exact rule (FACTS 7)."""
+    rows = np.concatenate([np.eye(units), -np.eye(units)]).astype("float32")
+    found = {name: measures.redundancy(identity(units), rows, protocol=name) for name in ("exact", "authors")}
+    assert found["authors"].rows["units"]["redundant_units"] == redundant
+    assert found["exact"].rows["units"]["redundant_units"] == redundant - 1
+
+
+def test_one_unit(rng):
+    found = measures.unit_statistics(identity(1), rng.normal(size=(40, 1)).astype("float32"))
+    assert found.redundancy().rows["units"]["redundant_units"] == 0
+    row = found.similarity().rows["units"]
+    assert (row["similar"], row["share_of_pairs"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("examples", "limited"), [(3, True), (29, True), (30, False)])
+def test_few_rows_are_said_to_limit_the_rank(examples, limited, rng):
+    """Six units need thirty rows."""
+    found = measures.redundancy(identity(6), rng.normal(size=(examples, 6)).astype("float32"))
+    assert found.rows["units"]["rank_limited"] is found.network["rank_limited"] is limited
+    if examples == 3:
+        assert found.rows["units"]["redundant_units"] >= 6 - 2
+
+
+def test_copies_of_units_are_redundant_and_similar(rng):
+    """Doubling every unit adds one redundant unit a copy and takes similarity s to 2 s + 1 (DESIGN 6)."""
+    rows = rng.normal(size=(300, 4)) @ np.array([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    once, twice = (measures.unit_statistics(identity(4 * n), np.tile(rows, (1, n)).astype("float32")) for n in (1, 2))
+    left, right = (found.redundancy().rows["units"]["redundant_units"] for found in (once, twice))
+    assert right == left + 4
+    left, right = (found.similarity().rows["units"]["similar"] for found in (once, twice))
+    assert left == 0.5
+    assert right == 2 * left + 1
+
+
+def test_sampled_rows_are_activations_of_every_example_alike():
+    examples, rows = 40, 4
+    model, data = identity(SIDE, SIDE, POSITIONS), batches(position_images(examples), 10)
+    found = measures.unit_statistics(model, data, max_rows=examples * rows + 5)
+    counts = rows_by_position(found)
+    assert found.taps["units"].num_rows == examples * rows
+    np.testing.assert_allclose(counts, np.round(counts), atol=1e-6)
+    # No position is drawn twice from an example.
+    assert counts.max() <= examples
+    np.testing.assert_allclose(counts.sum(axis=1), found.taps["units"].num_rows)
+
+
+def test_samplings_are_three_different_ones_and_follow_the_seed():
+    model, images = identity(SIDE, SIDE, POSITIONS), position_images(40)
+
+    def sampled(seed):
+        return rows_by_position(measures.unit_statistics(model, images, max_rows=120, seed=seed))
+
+    first, again, other = sampled(0), sampled(0), sampled(1)
+    assert first.shape == (3, POSITIONS)
+    assert len({tuple(np.round(row)) for row in [*first, *other]}) == 6
+    np.testing.assert_array_equal(first, again)
+
+
+def test_positions_are_drawn_uniformly():
+    examples, rows = 900, 3
+    model, data = identity(SIDE, SIDE, POSITIONS), batches(position_images(examples), 300)
+    counts = rows_by_position(measures.unit_statistics(model, data, max_rows=rows * examples))
+    # A position is drawn from an example with probability 1/3: binomial with standard deviation 14.1; five of them.
+    assert np.abs(counts - examples * rows / POSITIONS).max() < 71
+
+
+def test_examples_do_not_share_their_positions():
+    """With shared draws every count would be 0 or the number of examples."""
+    model, images = identity(SIDE, SIDE, POSITIONS), position_images(30)
+    counts = rows_by_position(measures.unit_statistics(model, images, max_rows=90, samplings=1))
+    assert counts.shape == (1, POSITIONS)
+    assert ((counts > 0) & (counts < 30)).any()
+
+
+def test_dense_layers_keep_all_their_rows(rng):
+    inputs = rng.normal(size=(60, 4)).astype("float32")
+    found = measures.unit_statistics(identity(4), inputs, max_rows=10).taps["units"]
+    assert found.mean.shape == (1, 4)
+    np.testing.assert_allclose(found.mean[0], inputs.mean(axis=0, dtype="float64"), atol=1e-7)
+    assert found.num_rows == 60
+
+
+@pytest.mark.parametrize("max_rows", [None, 0, 10_000])
+def test_all_rows_are_read_where_they_fit(max_rows):
+    found = measures.unit_statistics(identity(SIDE, SIDE, POSITIONS), position_images(20), max_rows=max_rows)
+    np.testing.assert_allclose(rows_by_position(found), [[20] * POSITIONS])
+
+
+def test_only_the_taps_asked_for_are_read(branched_model, images):
+    some = measures.unit_statistics(branched_model, images, taps=["joined", "first"])
+    every = measures.unit_statistics(branched_model, images)
+    assert list(some.taps) == ["first", "joined"]
+    np.testing.assert_allclose(some.taps["joined"].mean, every.taps["joined"].mean, rtol=1e-6)
+
+
+def test_a_network_with_dropout_is_read_at_inference(rng):
+    inputs = keras.Input((4,))
+    dropped = layers.Dropout(0.5, name="tap_dropped")(inputs, training=True)
+    rows = rng.normal(size=(50, 4)).astype("float32")
+    found = measures.unit_statistics(keras.Model(inputs, layers.Dense(2)(dropped)), rows).taps["dropped"]
+    np.testing.assert_allclose(found.mean[0], rows.mean(axis=0, dtype="float64"), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, x: measures.unit_statistics(m, x, taps=["no"]), r"taps: expected taps of '.*' \(units\), received"),
+        (lambda m, x: measures.unit_statistics(m, x, taps=[]), "taps: expected"),
+        (lambda m, x: measures.unit_statistics(m, x[:1]), "samples: expected at least two, received 1"),
+        (lambda m, x: measures.unit_statistics(m, x, samplings=0), "samplings: expected"),
+        (lambda m, x: measures.unit_statistics(m, x, max_rows=-1), "max_rows: expected"),
+        (lambda m, x: measures.redundancy(m, x, variance_fraction=0), "variance_fraction: expected a number in"),
+        (
+            lambda m, x: measures.redundancy(m, x, protocol="mine"),
+            "protocol: expected one of exact, authors, received 'mine'",
+        ),
+        (lambda m, x: measures.similarity(m, x, threshold=2), "threshold: expected a number in"),
+        (lambda m, x: measures.similarity(m, x, protocol="mine"), "protocol: expected"),
+    ],
+)
+def test_options_that_are_not_of_these_are_refused(call, message, rng):
+    with pytest.raises(ValueError, match=message):
+        call(identity(4), rng.normal(size=(10, 4)).astype("float32"))
+
+
+def test_models_that_cannot_be_read_are_refused(images):
+    with pytest.raises(ValueError, match="expected a functional Keras model"):
+        measures.unit_statistics(keras.Sequential([layers.Dense(3)]), images)
+    inputs = keras.Input((None, None, 3))
+    maps = layers.Conv2D(4, 3, activation="relu", name="maps")(inputs)
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(maps)))
+    with pytest.raises(ValueError, match="taps: expected a tap of known size, received 'maps'"):
+        measures.unit_statistics(model, images)

@@ -1,0 +1,226 @@
+"""What `configs.facts` says without TensorFlow is what the registries hold, and every member works."""
+
+import contextlib
+import functools
+import inspect
+import itertools
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import tfunits
+from tfunits import datasets, experiments, models, training
+from tfunits.configs import TrainingConfig, UserError, facts, resolve
+from tfunits.configs.presets import PRESETS
+from tfunits.layers import ReplicaDropout
+from tfunits.models.initializers import make_initializer
+from tfunits.surgery import Graph, tap_keys
+from tfunits.training.losses import decayed_variables
+
+INPUT_SHAPES = {"vector": (10,), "image": (32, 32, 3)}
+
+
+def build(name: str, size: float = 0.25, **options) -> keras.Model:
+    known = facts.MODELS[name]
+    num_classes = 2 if known.binary_only else 10
+    shape = INPUT_SHAPES[known.input_kinds[0]]
+    return models.build(name, size=size, input_shape=shape, num_classes=num_classes, **options)
+
+
+@pytest.mark.parametrize(
+    ("named", "registry"),
+    [
+        (facts.MODELS, models.BUILDERS),
+        (facts.DATASETS, datasets.LOADERS),
+        (facts.STEPS, experiments.STEP_FUNCTIONS),
+        (facts.OPTIMIZERS, training.OPTIMIZERS),
+        (facts.LOSSES, training.LOSSES),
+    ],
+)
+def test_names_are_those_of_the_registry(named, registry):
+    assert sorted(named) == sorted(registry)
+
+
+def test_steps_are_carried_out_in_the_order_of_their_names():
+    assert list(facts.STEPS) == list(experiments.STEP_FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", facts.INITIALIZERS)
+def test_every_initializer_builds(name):
+    assert np.asarray(make_initializer(name, seed=0)((4, 4))).std() > 0
+    assert np.isfinite(build("mlp", initializer=name)(np.ones((1, 10), "float32"))).all()
+
+
+@pytest.mark.parametrize("name", facts.OPTIMIZERS)
+def test_every_optimizer_moves_weights_downhill(name):
+    optimizer = training.make_optimizer(TrainingConfig(optimizer=name), 0.01)
+    weight = keras.Variable([1.0])
+    optimizer.build([weight])
+    optimizer.apply([keras.ops.convert_to_tensor([1.0])])
+    assert weight.numpy()[0] < 1
+
+
+@pytest.mark.parametrize("name", facts.LOSSES)
+def test_every_loss_is_smaller_for_the_right_label(name):
+    outputs = keras.ops.convert_to_tensor([[-2.0, 2.0], [-2.0, 2.0]] if name == "cross_entropy" else [[2.0], [2.0]])
+    right, wrong = training.LOSSES[name](keras.ops.convert_to_tensor([1, 0]), outputs).numpy()
+    assert right < wrong
+
+
+@pytest.mark.parametrize("name", facts.SCHEDULES)
+def test_every_schedule_gives_a_rate_for_every_step(name):
+    config = TrainingConfig(schedule=name, epochs=4, drop_epochs=(2,), learning_rate=0.5)
+    rates = training.learning_rates(config, steps_per_epoch=3)
+    assert rates.shape == (12,)
+    assert rates[0] == 0.5
+    assert (np.diff(rates) <= 0).all()
+    assert (rates[-1] == rates[0]) == (name == "constant")
+
+
+@pytest.mark.parametrize("size", [0.125, 0.25, 0.7])
+@pytest.mark.parametrize("name", facts.MODELS)
+def test_base_widths_are_those_of_the_taps(name, size):
+    graph = Graph(build(name, size))
+    widths = {tap: graph.shape(key)[-1] for tap, key in tap_keys(graph).items()}
+    assert widths == {layer: int(base * size) for layer, base in facts.MODELS[name].base_widths.items()}
+
+
+@pytest.mark.parametrize("name", facts.MODELS)
+def test_dropout_is_where_the_facts_say(name):
+    dropped = [layer for layer in build(name, dropout_rate=0.5).layers if isinstance(layer, keras.layers.Dropout)]
+    assert bool(dropped) == facts.MODELS[name].has_dropout
+    assert all(isinstance(layer, ReplicaDropout) for layer in dropped)
+    assert not any(isinstance(layer, keras.layers.Dropout) for layer in build(name).layers)
+
+
+@pytest.mark.parametrize("name", facts.MODELS)
+def test_networks_read_the_inputs_and_give_the_outputs_that_the_facts_say(name):
+    known = facts.MODELS[name]
+    for kind in known.input_kinds:
+        model = models.build(name, size=0.125, input_shape=INPUT_SHAPES[kind], num_classes=2)
+        assert model.output_shape == (None, 1 if known.binary_only else 2)
+    assert known.default_dataset in facts.DATASETS
+    assert facts.DATASETS[known.default_dataset].embedded
+
+
+@pytest.mark.parametrize(
+    ("name", "preprocessing"), [(name, form) for name, known in facts.DATASETS.items() for form in known.preprocessings]
+)
+def test_data_sets_are_as_the_facts_say(name, preprocessing):
+    known = facts.DATASETS[name]
+    options = {} if known.fixed_size else {"num_examples": 30, "test_examples": 20}
+    data = datasets.load(name, preprocessing=preprocessing, **options)
+    assert data.name == name
+    assert data.input_shape == known.preprocessings[preprocessing]
+    assert data.num_classes == known.num_classes
+    counts = (known.num_train, known.num_validation, known.num_test) if known.fixed_size else (30, 30, 20)
+    assert tuple(len(data.splits[split]) for split in facts.SPLITS) == counts
+    for split in data.splits.values():
+        assert split.inputs.shape[1:] == data.input_shape
+        assert split.inputs.dtype == np.float32
+        assert set(split.labels) <= set(range(known.num_classes))
+    is_image = len(data.input_shape) == 3
+    assert (data.augmentation is not None) == (known.augmentable and is_image)
+
+
+def test_the_default_preprocessing_is_the_first():
+    for name in ("digits", "digits_parity"):
+        first = next(iter(facts.DATASETS[name].preprocessings.values()))
+        assert datasets.load(name).input_shape == first
+
+
+@pytest.mark.parametrize(("model", "dataset"), PRESETS)
+def test_every_preset_resolves_and_builds_on_its_data(model, dataset):
+    config = resolve({"model": model, "dataset": dataset, "size": 0.25})
+    known = facts.DATASETS[dataset]
+    assert known.preprocessings[config.data.preprocessing] == config.data.input_shape
+    network = models.build(
+        model,
+        size=config.model.size,
+        input_shape=config.data.input_shape,
+        num_classes=known.num_classes,
+        initializer=config.model.initializer,
+    )
+    assert network.input_shape[1:] == config.data.input_shape
+    assert len(training.learning_rates(config.training, 2)) == 2 * config.training.epochs
+    training.make_optimizer(config.training, 0.1)
+    assert config.training.loss in training.LOSSES
+    resolved = {**config.model.__dict__, **config.data.__dict__, **config.training.__dict__}
+    named = resolved["regularizers"]
+    for field, value in PRESETS[model, dataset].items():
+        off = {"weight_decay": "weight_decay", "dropout_rate": "dropout"}.get(field, named[0]) not in named
+        assert resolved[field] == (0 if off else value)
+
+
+def test_every_network_has_a_preset_for_every_data_set_that_it_reads():
+    accepted = set()
+    for model, dataset in itertools.product(facts.MODELS, facts.DATASETS):
+        with contextlib.suppress(UserError):
+            resolve({"model": model, "dataset": dataset})
+            accepted.add((model, dataset))
+    assert accepted == set(PRESETS)
+
+
+# FACTS 4.1: neither convolutions nor the output nor biases; 4.3: everything but batch normalisation; 14.2: everything.
+DECAYED = {"alexnet": r"fc[34]/kernel", "fc5": r".*", "resnet18": r"(?!.*_bn/).*"}
+
+
+@pytest.mark.parametrize(("model", "dataset"), [key for key, preset in PRESETS.items() if preset.get("weight_decay")])
+def test_presets_decay_the_variables_of_the_recipe(model, dataset):
+    config = resolve({"model": model, "dataset": dataset, "regularizers": ("weight_decay",)})
+    assert config.training.weight_decay == PRESETS[model, dataset]["weight_decay"]
+    network = build(model)
+    received = [variable.path for variable in decayed_variables(network, config.training.decayed_variables)]
+    assert received == [v.path for v in network.trainable_variables if re.fullmatch(DECAYED[model], v.path)]
+
+
+REQUIRED = inspect.Parameter.empty
+# Calls that users write -> their first arguments, and keywords with their defaults (DESIGN section 2).
+CALLS = {
+    "models.build": (
+        ["name"], {"size": 1, "input_shape": REQUIRED, "num_classes": REQUIRED, "initializer": None},
+    ),
+    "models.taps": (["model"], {}),
+    "surgery.find_taps": (["model"], {}),
+    "surgery.read": (["model"], {}),
+    "surgery.mask": (["model"], {}),
+    "surgery.after": (["model"], {}),
+    "datasets.load": (["name"], {"data_seed": 0, "data_dir": None}),
+    "training.fit": (["model", "data", "config"], {"run_dir": None, "strategy": None}),
+    "measures.ablation_curves": (["model", "data"], {}),
+    "measures.prunability": (["model", "data"], {}),
+    "measures.redundancy": (["model", "data"], {}),
+    "measures.similarity": (["model", "data"], {}),
+    "measures.report": (["model", "data"], {}),
+    "reports.load": (["run_root"], {}),
+    "load": (["run_or_file"], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_public_calls_keep_their_arguments(call):
+    function = functools.reduce(getattr, call.split("."), tfunits)
+    parameters = inspect.signature(function).parameters
+    first, keywords = CALLS[call]
+    assert list(parameters)[: len(first)] == first
+    for keyword, default in keywords.items():
+        assert parameters[keyword].kind is inspect.Parameter.KEYWORD_ONLY
+        assert parameters[keyword].default == default
+
+
+def test_a_loaded_data_set_has_what_users_read():
+    data = datasets.load("digits", preprocessing="vector64")
+    assert list(inspect.signature(data.epoch).parameters)[:3] == ["epoch", "seed", "batch_size"]
+    for split in (data.train, data.validation, data.test):
+        inputs, labels = next(iter(split))
+        assert inputs.shape[1:] == data.input_shape
+        assert labels.shape == inputs.shape[:1]
+
+
+def test_folders_load_lazily_and_by_name():
+    for folder in tfunits.__all__:
+        assert getattr(tfunits, folder) is not None
+    with pytest.raises(AttributeError, match="module 'tfunits' has no attribute 'nothing'"):
+        _ = tfunits.nothing
