@@ -10,7 +10,7 @@ from tfunits.configs import flags as command_line
 
 USAGE = "python run_experiments.py [--flag=value ...]     e.g. --model=resnet18 --size=2"
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
+EXIT_STOPPED = 130
 
 
 def main(argv: list[str]) -> int:
@@ -41,10 +41,13 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         # The reader of a pipe has seen enough; what Python flushes at its end must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return EXIT_STOPPED
+    except OSError as error:
+        print(f"run_experiments.py: {error.strerror}: {error.filename}", file=sys.stderr)
+        return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return EXIT_STOPPED
 
 
 if __name__ == "__main__":

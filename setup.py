@@ -18,8 +18,8 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["tfunits", "tfunits.*"]),
     install_requires=[
-        "tensorflow>=2.21",
-        "keras>=3.15",
+        "tensorflow>=2.21,<3",
+        "keras>=3.15,<4",
         "tensorboard>=2.21",
         "tensorflow-datasets>=4.9.10",
         # tensorflow-datasets 4.9.10 imports it without declaring it for Python 3.9 and later.
@@ -35,6 +35,6 @@ setuptools.setup(
     ],
     extras_require={
         "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "import-linter"],
-        "gpu": ["tensorflow[and-cuda]>=2.21"],
+        "gpu": ["tensorflow[and-cuda]>=2.21,<3"],
     },
 )

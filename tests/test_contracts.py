@@ -89,9 +89,14 @@ def test_base_widths_are_those_of_the_taps(name, size):
 
 @pytest.mark.parametrize("name", facts.MODELS)
 def test_dropout_is_where_the_facts_say(name):
-    dropped = [layer for layer in build(name, dropout_rate=0.5).layers if isinstance(layer, keras.layers.Dropout)]
-    assert bool(dropped) == facts.MODELS[name].has_dropout
-    assert all(isinstance(layer, ReplicaDropout) for layer in dropped)
+    if facts.MODELS[name].has_dropout:
+        layers = build(name, dropout_rate=0.5).layers
+        dropped = [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
+        assert dropped
+        assert all(isinstance(layer, ReplicaDropout) for layer in dropped)
+    else:
+        with pytest.raises(ValueError, match=f"dropout_rate: expected 0, since {name} has no dropout, received 0.5"):
+            build(name, dropout_rate=0.5)
     assert not any(isinstance(layer, keras.layers.Dropout) for layer in build(name).layers)
 
 
@@ -150,8 +155,15 @@ def test_every_preset_resolves_and_builds_on_its_data(model, dataset):
     resolved = {**config.model.__dict__, **config.data.__dict__, **config.training.__dict__}
     named = resolved["regularizers"]
     for field, value in PRESETS[model, dataset].items():
-        off = {"weight_decay": "weight_decay", "dropout_rate": "dropout"}.get(field, named[0]) not in named
-        assert resolved[field] == (0 if off else value)
+        readers = {"weight_decay": "weight_decay", "dropout_rate": "dropout", "decayed_variables": "weight_decay"}
+        off = readers.get(field, named[0]) not in named
+        assert resolved[field] == (getattr(TrainingConfig, field) if off else value)
+
+
+@pytest.mark.parametrize("name", facts.MODELS)
+def test_batch_normalisation_is_where_the_facts_say(name):
+    norms = [layer for layer in build(name).layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert bool(norms) == facts.MODELS[name].has_batch_norm
 
 
 def test_every_network_has_a_preset_for_every_data_set_that_it_reads():

@@ -7,11 +7,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from tfunits.artifacts import EventWriter, png_bytes
+from tfunits.artifacts import EventWriter
 from tfunits.artifacts.events import MAX_HISTOGRAM_VALUES, thin_out
 
 
@@ -107,8 +106,3 @@ def test_thinning_is_even_and_keeps_the_order(size: int, limit: int) -> None:
 def test_small_arrays_are_kept_whole_in_any_shape(rng: np.random.Generator) -> None:
     array = rng.normal(size=(3, 4, 5))
     np.testing.assert_array_equal(thin_out(array), array.ravel())
-
-
-def test_a_figure_becomes_a_png_of_its_size() -> None:
-    decoded = tf.io.decode_png(png_bytes(Figure(figsize=(3, 2)), dpi=50))
-    assert decoded.shape[:2] == (100, 150)

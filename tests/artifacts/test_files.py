@@ -9,8 +9,18 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
-from tfunits.artifacts import read_arrays, read_json, replacing, write_arrays, write_json, write_table, write_text
+from tfunits.artifacts import (
+    read_arrays,
+    read_json,
+    replacing,
+    write_arrays,
+    write_figure,
+    write_json,
+    write_table,
+    write_text,
+)
 from tfunits.artifacts.files import remove_leftovers
 
 SEARCH = settings(deadline=None, derandomize=True, max_examples=50)
@@ -176,3 +186,16 @@ def test_a_table_keeps_every_digit(tmp_path: pathlib.Path, rng: np.random.Genera
     write_table(tmp_path / "table.csv", table)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv", float_precision="round_trip"), table)
     assert (tmp_path / "table.csv").read_bytes().startswith(b"name,value,count\na,")
+
+
+def test_a_figure_becomes_a_png_of_its_size(tmp_path: pathlib.Path) -> None:
+    png = write_figure(tmp_path / "deep" / "plot.png", Figure(figsize=(3, 2)), dpi=50)
+    assert (tmp_path / "deep" / "plot.png").read_bytes() == png
+    width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))
+    assert (width, height) == (150, 100)
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(AttributeError):
+        write_figure(tmp_path / "plot.png", None, dpi=50)
+    assert list(tmp_path.iterdir()) == []

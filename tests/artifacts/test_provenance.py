@@ -39,7 +39,7 @@ def commit_code(folder: pathlib.Path) -> str:
 
 
 def test_the_revision_says_whether_files_differ_from_it(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "code.py"))
     commit = commit_code(tmp_path)
     assert re.fullmatch("[0-9a-f]{40}", commit)
     assert code_revision() == commit
@@ -47,6 +47,14 @@ def test_the_revision_says_whether_files_differ_from_it(tmp_path, monkeypatch: p
     assert code_revision() == commit
     (tmp_path / "code.py").write_text("one = 2\n")
     assert code_revision() == f"{commit}+changes"
+
+
+def test_a_copy_inside_a_foreign_checkout_has_no_revision(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a virtual environment that lies in somebody's repository."""
+    commit_code(tmp_path)
+    (tmp_path / "site").mkdir()
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "site" / "provenance.py"))
+    assert code_revision() is None
 
 
 def test_outside_a_checkout_there_is_no_revision(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

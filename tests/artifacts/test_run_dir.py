@@ -33,7 +33,7 @@ def test_everything_has_its_place_below_the_run_id(run_dir: RunDir) -> None:
         "config_file": "config.json", "environment": "environment.json", "history": "history.csv",
         "timing": "timing.csv", "model": "model.keras", "logits": "logits.npz", "checkpoints": "checkpoints",
         "measures": "measures", "figures": "figures", "tensorboard": "tensorboard", "error_log": "error.log",
-        "_status": "status.json", "_lock_file": ".lock",
+        "_status": "status.json", "_lock_file": ".lock", "_holder_file": ".holder",
     }  # fmt: skip
     assert run_dir.done_file("train") == run_dir.path / "done" / "train.json"
 
@@ -100,6 +100,7 @@ def test_leftovers_of_a_killed_process_are_removed(run_dir: RunDir) -> None:
     (run_dir.measures / "units.npz").write_text("whole")
     claim(run_dir)
     assert sorted(path.name for path in run_dir.path.rglob("*") if path.is_file()) == [
+        ".holder",
         ".lock",
         "config.json",
         "units.npz",
@@ -122,7 +123,7 @@ def test_a_second_process_says_that_it_waits_and_then_goes_on(run_dir: RunDir) -
         with pytest.raises(subprocess.TimeoutExpired):
             second.wait(timeout=0.5)
     output, errors = second.communicate(timeout=60)
-    assert waiting == f"{run_dir.name}: process {os.getpid()} works on this run; waiting for it\n"
+    assert waiting == f"{run_dir.name}: process {os.getpid()} works on this run; waiting\n"
     assert (output, errors, second.returncode) == ("claimed\n", "", 0)
 
 

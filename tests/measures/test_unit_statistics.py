@@ -71,7 +71,7 @@ def test_statistics_are_those_of_all_activations(network, branched_model, images
         np.testing.assert_allclose(units.mean[0], rows.mean(axis=0), **tolerance)
         np.testing.assert_allclose(units.std[0], rows.std(axis=0, ddof=1), **tolerance)
         np.testing.assert_allclose(units.principal_variances[0], np.linalg.eigvalsh(covariance)[::-1], **tolerance)
-        np.testing.assert_allclose(units.active_share[0], (rows != 0).mean(axis=0))
+        np.testing.assert_allclose(units.active_share, (rows != 0).mean(axis=0))
         np.testing.assert_array_equal(units.num_similar[0], similar(rows))
         assert redundancy.rows[tap]["redundant_units"] == rows.shape[1] - components(rows)
         assert similarity.rows[tap]["similar"] == pytest.approx(similar(rows).mean())
@@ -241,12 +241,28 @@ def test_examples_do_not_share_their_positions():
     assert ((counts > 0) & (counts < 30)).any()
 
 
-def test_dense_layers_keep_all_their_rows(rng):
-    inputs = rng.normal(size=(60, 4)).astype("float32")
-    found = measures.unit_statistics(identity(4), inputs, max_rows=10).taps["units"]
-    assert found.mean.shape == (1, 4)
-    np.testing.assert_allclose(found.mean[0], inputs.mean(axis=0, dtype="float64"), atol=1e-7)
-    assert found.num_rows == 60
+@pytest.mark.parametrize("size", [7, 60])
+def test_of_more_examples_than_rows_some_are_drawn(rng, size):
+    """Rows are numbered by their first unit, so that the sums tell which were read."""
+    inputs = np.column_stack([np.arange(60), rng.normal(size=(60, 3))]).astype("float32")
+    found = measures.unit_statistics(identity(4), batches(inputs, size), max_rows=10).taps["units"]
+    assert found.mean.shape == (3, 4)
+    assert found.num_rows == 10
+    whole = measures.unit_statistics(identity(4), inputs, max_rows=10).taps["units"]
+    np.testing.assert_allclose(found.mean, whole.mean, rtol=1e-6)
+    assert len(set(found.mean[:, 0])) == 3
+    # Ten different whole numbers below 60.
+    assert np.all(found.std[:, 0] >= np.std(np.arange(10), ddof=1))
+    np.testing.assert_allclose(found.mean[:, 0] * 10, np.round(found.mean[:, 0] * 10), atol=1e-6)
+
+
+def test_dead_units_are_judged_on_all_positions():
+    """A unit that is not 0 at a single position of a large map is not dead, however few rows are sampled."""
+    images = np.zeros((40, SIDE, SIDE, 2), "float32")
+    images[17, 1, 1, 0] = 1
+    found = measures.unit_statistics(identity(SIDE, SIDE, 2), images, max_rows=40).taps["units"]
+    assert found.dead.tolist() == [False, True]
+    np.testing.assert_allclose(found.active_share, [1 / (40 * SIDE * SIDE), 0])
 
 
 @pytest.mark.parametrize("max_rows", [None, 0, 10_000])

@@ -31,7 +31,7 @@ def make_curve(counts: Sequence[Sequence[int]]) -> AblationCurve:
 
 
 def make_statistics(rows: np.ndarray) -> UnitStatistics:
-    return UnitStatistics.from_moments([Moments.from_samples(rows)], [(rows != 0).sum(axis=0)])
+    return UnitStatistics.from_moments([Moments.from_samples(rows)], (rows != 0).mean(axis=0))
 
 
 def ablation_settings(measure: MeasureConfig, split: str = "test", unit: str = "channel") -> dict:

@@ -1,11 +1,12 @@
 """The run directory: files that are whole or absent, provenance, lock, event files."""
 
-from tfunits.artifacts.events import EventWriter, png_bytes
+from tfunits.artifacts.events import EventWriter
 from tfunits.artifacts.files import (
     read_arrays,
     read_json,
     replacing,
     write_arrays,
+    write_figure,
     write_json,
     write_table,
     write_text,
@@ -19,11 +20,11 @@ __all__ = [
     "RunDir",
     "code_revision",
     "describe_environment",
-    "png_bytes",
     "read_arrays",
     "read_json",
     "replacing",
     "write_arrays",
+    "write_figure",
     "write_json",
     "write_table",
     "write_text",

@@ -1,6 +1,5 @@
 """TensorBoard event files of one run."""
 
-import io
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -76,10 +75,3 @@ def thin_out(array: np.ndarray, limit: int = MAX_HISTOGRAM_VALUES) -> np.ndarray
     flat = np.ravel(array)
     stride = -(-flat.size // limit)
     return flat[::stride] if stride > 1 else flat
-
-
-def png_bytes(figure: Any, dpi: int = 100) -> bytes:
-    """A matplotlib figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()

@@ -1,12 +1,13 @@
 """Files that are whole or absent: every write goes to a temporary name and is renamed."""
 
 import contextlib
+import io
 import json
 import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,21 +88,34 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray], *, compre
         save(temporary, **contiguous, **{_NAMES: np.array(list(arrays), dtype=str)})
 
 
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an .npz file, checksums verified.
+def read_arrays(path: pathlib.Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Read arrays of an .npz file, checksums verified.
+
+    Args:
+      path: written by `write_arrays`.
+      names: which arrays; all if None.
 
     Raises:
       ValueError: the file is truncated or changed; the error names it.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored[_NAMES].tolist()}
+            return {name: stored[name] for name in (names or stored[_NAMES].tolist())}
     except FileNotFoundError:
         raise
     # All that zipfile and numpy raise for damage, which depends on where the damage is.
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, AttributeError, TypeError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise UserError(f"{path}: expected whole arrays, received a damaged file ({error})") from None
+
+
+def write_figure(path: pathlib.Path, figure: Any, dpi: int) -> bytes:
+    """Write a matplotlib figure as PNG; returns the bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_table(path: pathlib.Path, table: pd.DataFrame) -> None:

@@ -35,8 +35,11 @@ def describe_environment(*, devices: Sequence[str], deterministic: bool) -> dict
 
 
 def code_revision() -> str | None:
-    """The git commit of the code, with "+changes" if files differ from it; None outside a checkout."""
-    folder = pathlib.Path(__file__).parent
+    """The git commit of the code, with "+changes" if files differ from it; None outside a checkout of tfunits."""
+    folder = pathlib.Path(__file__).resolve().parent
+    # An installed copy may lie inside somebody else's checkout.
+    if _git(folder, "ls-files", "--error-unmatch", pathlib.Path(__file__).name) is None:
+        return None
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None

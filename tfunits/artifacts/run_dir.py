@@ -40,6 +40,7 @@ class RunDir:
         self.error_log = self.path / "error.log"
         self._status = self.path / "status.json"
         self._lock_file = self.path / ".lock"
+        self._holder_file = self.path / ".holder"
 
     @classmethod
     def of(cls, config: ExperimentConfig, run_root: str | pathlib.Path) -> "RunDir":
@@ -78,9 +79,9 @@ class RunDir:
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
-                holder = self.status().get("pid", "?")
-                print(f"{self.name}: process {holder} works on this run; waiting for it", file=sys.stderr, flush=True)
+                print(f"{self.name}: process {self._holder()} works on this run; waiting", file=sys.stderr, flush=True)
                 lock.acquire()
+            self._holder_file.write_text(str(os.getpid()))
         except OSError as error:
             raise UserError(
                 f"--run_root={self.path.parent}: expected a folder that can be written, received {error.strerror}; "
@@ -93,9 +94,16 @@ class RunDir:
         finally:
             lock.release()
 
+    def _holder(self) -> str:
+        """The process that holds the lock, as it noted itself; "?" in the moment before it does."""
+        try:
+            return self._holder_file.read_text() or "?"
+        except OSError:
+            return "?"
+
     def _hold_to(self, config: ExperimentConfig) -> None:
         if not self.config_file.exists():
-            strangers = [path.name for path in self.path.iterdir() if path.name != self._lock_file.name]
+            strangers = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
             if strangers:
                 raise UserError(
                     f"{self.path}: expected an empty directory or a run, received {sorted(strangers)[0]} without "
@@ -117,7 +125,7 @@ class RunDir:
         """The content of status.json; empty where there is none or it is unreadable."""
         try:
             return read_json(self._status)
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return {}
 
     def set_status(self, state: str, message: str = "", **more: Any) -> None:

@@ -9,7 +9,16 @@ from tfunits.configs.experiment import (
     ModelConfig,
     TrainingConfig,
 )
-from tfunits.configs.facts import DATASETS, FILE_PREFIX, MODELS, STEPS, UNSUPPORTED_DATASETS, DatasetFacts, ModelFacts
+from tfunits.configs.facts import (
+    DATASETS,
+    FILE_PREFIX,
+    MODELS,
+    SPLITS,
+    STEPS,
+    UNSUPPORTED_DATASETS,
+    DatasetFacts,
+    ModelFacts,
+)
 from tfunits.configs.grids import expand, resolve_all
 from tfunits.configs.resolve import as_dict, canonical_json, from_dict, identity, resolve, run_id, short_hash
 
@@ -17,6 +26,7 @@ __all__ = [
     "DATASETS",
     "FILE_PREFIX",
     "MODELS",
+    "SPLITS",
     "STEPS",
     "UNSUPPORTED_DATASETS",
     "DataConfig",

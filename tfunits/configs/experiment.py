@@ -36,6 +36,8 @@ def _option(
 
 # numpy's seeds and TensorFlow's counters hold 64 bits with a sign.
 _TOO_LARGE = 2**63
+# scikit-learn's seeds hold 32 bits.
+LARGEST_SEED = 2**32 - 1
 # Far beyond any network that fits a machine; keeps products of widths finite.
 _LARGEST_FACTOR = 1e6
 
@@ -51,7 +53,7 @@ def expected_value(field: dataclasses.Field) -> str:
     if bounds["minimum"] is not None:
         parts.append(f"of at least {bounds['minimum']:g}")
     if bounds["maximum"] is not None:
-        parts.append(f"of at most {bounds['maximum']:g}")
+        parts.append(f"of at most {bounds['maximum']:.10g}")
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
     return " ".join([kinds[value_type(field)], " and ".join(parts)]).strip()
 
@@ -154,7 +156,7 @@ class DataConfig:
     random_labels: bool = _option(
         False, "replace training and validation labels by uniform draws; test labels stay true"
     )
-    data_seed: int = _option(0, "seed of the split, the random labels and the teacher", minimum=0)
+    data_seed: int = _option(0, "seed of the split, the random labels and the teacher", minimum=0, maximum=LARGEST_SEED)
 
     def __post_init__(self) -> None:
         if self.dataset in facts.UNSUPPORTED_DATASETS:
@@ -206,7 +208,9 @@ DEFAULT_GENERATED_EXAMPLES = 1000
 class TrainingConfig:
     """How a network is trained. Every field enters the run's identity."""
 
-    seed: int = _option(0, "seed of initial weights, order of examples, dropout and augmentation", minimum=0)
+    seed: int = _option(
+        0, "seed of initial weights, order of examples, dropout and augmentation", minimum=0, maximum=LARGEST_SEED
+    )
     loss: str = _option("cross_entropy", "training loss", choices=facts.LOSSES)
     optimizer: str = _option("momentum", "optimiser", choices=facts.OPTIMIZERS)
     learning_rate: float = _option(0.01, "initial learning rate, before the factor k", above=0)
@@ -276,7 +280,12 @@ class MeasureConfig:
         choices=facts.ABLATION_UNITS,
         plain_list=True,
     )
-    protocol: str = _option("exact", "exact definitions, or those of the authors' program", choices=facts.PROTOCOLS)
+    protocol: str = _option(
+        "exact",
+        "exact definitions, or the authors' rules: nominal levels, one redundant unit more, constant units count -1, "
+        "no first doubling in redundancy's gain",
+        choices=facts.PROTOCOLS,
+    )
     draws: int = _option(3, "random orders per ablation curve", minimum=1)
     levels: int = _option(7, "points of an ablation curve, from no unit to all", minimum=2)
     tolerance: float = _option(
@@ -288,7 +297,7 @@ class MeasureConfig:
     similarity_threshold: float = _option(0.5, "|r| from which two units are similar", above=0, maximum=1)
     max_rows: int | None = _option(50_000, "rows sampled per tap and sampling; 0 reads all of them", minimum=0)
     samplings: int = _option(3, "independent samplings of rows, averaged", minimum=1)
-    measure_seed: int = _option(0, "seed of ablation orders and sampled rows", minimum=0)
+    measure_seed: int = _option(0, "seed of ablation orders and sampled rows", minimum=0, maximum=LARGEST_SEED)
 
     def __post_init__(self) -> None:
         _check_fields(self)
@@ -296,7 +305,7 @@ class MeasureConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
-    """Where and how runs are carried out. No field changes what is computed, so none is in the identity."""
+    """Where and how runs are carried out; no field is in the identity."""
 
     steps: tuple[str, ...] | None = _option(
         None, "steps to carry out (train,measure,report; measure,report for a file: model)",

@@ -20,6 +20,7 @@ class ModelFacts:
       base_widths: hidden layer -> number of units at size 1.
       input_kinds: kinds of input it reads, of "vector" and "image".
       has_dropout: whether it has dropout layers.
+      has_batch_norm: whether it has batch normalisation.
       binary_only: whether it has one output and therefore needs two classes.
     """
 
@@ -29,6 +30,7 @@ class ModelFacts:
     base_widths: Mapping[str, int]
     input_kinds: tuple[str, ...]
     has_dropout: bool = False
+    has_batch_norm: bool = False
     binary_only: bool = False
 
 
@@ -92,6 +94,7 @@ MODELS: Mapping[str, ModelFacts] = MappingProxyType(
             default_dataset="digits",
             base_widths={"stem": 64, "stage1": 64, "stage2": 128, "stage3": 256, "stage4": 512},
             input_kinds=("image",),
+            has_batch_norm=True,
         ),
     }
 )

@@ -43,7 +43,7 @@ class CommandLine:
 
     def _describe(self, config: ExperimentConfig) -> str:
         data = facts.DATASETS[config.data.dataset]
-        chosen = "" if self.dataset_given else ", the embedded default"
+        chosen = ", the embedded default" if data.embedded and not self.dataset_given else ""
         line = f"data: {config.data.dataset}{chosen} ({data.description})"
         if config.model.is_file:
             return line

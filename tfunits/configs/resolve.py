@@ -21,6 +21,7 @@ from tfunits.configs.presets import PRESETS
 from tfunits.configs.regularizers import resolve_regularizers
 
 RUN_ID_HEX_DIGITS = 10
+IDENTITY_SECTIONS = ("model", "data", "training")
 # Filled in here, never by a user.
 _COMPUTED_FIELDS = ("model_file_sha256",)
 _SECTIONS = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig, "measure": MeasureConfig}
@@ -65,7 +66,8 @@ def resolve(given: Mapping[str, Any]) -> ExperimentConfig:
     values = {**preset, "dataset": dataset, **given}
     model, data = _make(ModelConfig, values), _make(DataConfig, values)
     _check_data_fit(model.model, data)
-    training = _make(TrainingConfig, {**values, **resolve_regularizers(model.model, data, given, preset)})
+    values |= resolve_regularizers(model.model, data, given, preset)
+    training = _make(TrainingConfig, _drop_unused(values, given))
     _check_training_fit(model.model, data, training)
     return ExperimentConfig(model=model, data=_settle(data), training=training, measure=_make(MeasureConfig, values))
 
@@ -120,10 +122,6 @@ def _check_data_fit(model: str, data: DataConfig) -> None:
         )  # fmt: skip
     if data.preprocessing is not None and data.preprocessing not in fitting:
         raise reject("preprocessing", data.preprocessing, f"one of {', '.join(fitting)} for {model}")
-    smallest = 28  # AlexNet and ResNet18 halve an image until nothing is left of smaller ones.
-    shape = data.input_shape
-    if "vector" not in known.input_kinds and shape[0] < smallest:
-        raise reject("preprocessing", data.preprocessing, f"images of at least {smallest} pixels for {model}")
     if known.binary_only and data_facts.num_classes != 2:
         usable = [d for d in facts.DATASETS if facts.DATASETS[d].num_classes == 2 and _readable(model, d)]
         raise reject(
@@ -134,6 +132,36 @@ def _check_data_fit(model: str, data: DataConfig) -> None:
 def _readable(model: str, dataset: str) -> bool:
     kinds = {"vector" if len(shape) == 1 else "image" for shape in _forms(dataset).values()}
     return bool(kinds & set(facts.MODELS[model].input_kinds))
+
+
+# Field of a recipe -> (the field that decides whether it is used, the values with which it is).
+_USED_WITH = {
+    "momentum": ("optimizer", ("momentum",)),
+    "decay_rate": ("schedule", ("exponential",)),
+    "drop_epochs": ("schedule", ("piecewise",)),
+    "drop_factor": ("schedule", ("piecewise",)),
+    "final_learning_rate": ("schedule", ("cosine",)),
+}
+
+
+def _drop_unused(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values without those that this training does not read, so that they make no other run.
+
+    Raises:
+      UserError: a given field that is not read.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainingConfig)}
+    unused = {}
+    for name, (decider, readers) in _USED_WITH.items():
+        choice = values.get(decider, defaults[decider])
+        if choice not in readers:
+            unused[name] = f"--{decider}={choice}"
+    if values["weight_decay"] == 0:
+        unused["decayed_variables"] = "no --weight_decay"
+    for name, reason in unused.items():
+        if name in given:
+            raise reject(name, given[name], f"no such flag with {reason}")
+    return {name: value for name, value in values.items() if name not in unused}
 
 
 def _check_training_fit(model: str, data: DataConfig, training: TrainingConfig) -> None:
@@ -158,7 +186,7 @@ def identity(config: ExperimentConfig) -> dict[str, dict[str, Any]]:
     For the same reason a field's default never changes: presets do.
     """
     parts: dict[str, dict[str, Any]] = {}
-    for name in ("model", "data", "training"):
+    for name in IDENTITY_SECTIONS:
         section = getattr(config, name)
         parts[name] = {
             field.name: _plain(getattr(section, field.name))
@@ -201,9 +229,13 @@ def run_id(config: ExperimentConfig) -> str:
     return f"{model}-{config.data.dataset}-s{config.model.size:g}-{config.training.seed}-{digest}"
 
 
-def as_dict(config: Any) -> dict[str, Any]:
-    """A configuration as nested plain values, every field named, for `config.json`."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+def as_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """What is trained as nested plain values, every field named, for `config.json`.
+
+    How a run is measured is not part of it: every measure's file has its own settings.
+    """
+    sections = json.loads(json.dumps(dataclasses.asdict(config)))
+    return {name: sections[name] for name in IDENTITY_SECTIONS}
 
 
 def from_dict(values: Mapping[str, Mapping[str, Any]]) -> ExperimentConfig:
@@ -212,10 +244,11 @@ def from_dict(values: Mapping[str, Mapping[str, Any]]) -> ExperimentConfig:
     Raises:
       ValueError: values that are no configuration.
     """
-    if not isinstance(values, Mapping) or not all(isinstance(values.get(name), Mapping) for name in _SECTIONS):
-        raise UserError(f"config: expected the sections {', '.join(_SECTIONS)}, received something else")
+    if not isinstance(values, Mapping) or not all(isinstance(values.get(name), Mapping) for name in IDENTITY_SECTIONS):
+        raise UserError(f"config: expected the sections {', '.join(IDENTITY_SECTIONS)}, received something else")
     sections = {}
-    for name, section in _SECTIONS.items():
+    for name in IDENTITY_SECTIONS:
+        section = _SECTIONS[name]
         fields = {field.name for field in dataclasses.fields(section)}
         stored = {k: tuple(v) if isinstance(v, list) else v for k, v in values[name].items() if k in fields}
         sections[name] = section(**stored)

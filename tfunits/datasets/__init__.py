@@ -48,10 +48,6 @@ def load(name: str, *, data_seed: int = 0, data_dir: str | None = None, **option
         raise reject("data_dir", data_dir, "an existing folder")
     config = DataConfig(dataset=name, data_seed=data_seed, **options)
     data = LOADERS[name](config)
-    if config.num_examples is not None:
-        train = data.splits["train"]
-        first = Split(inputs=train.inputs[: config.num_train], labels=train.labels[: config.num_train])
-        data = dataclasses.replace(data, splits={**data.splits, "train": first})
     return _with_random_labels(data, data_seed) if config.random_labels else data
 
 

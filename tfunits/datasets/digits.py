@@ -16,12 +16,17 @@ _LARGE_SIDE = 32
 _NUM_COMPONENTS = 10
 
 
-def split_indices(labels: np.ndarray, data_seed: int) -> dict[str, np.ndarray]:
-    """Disjoint, exhaustive, stratified indices of the splits.
+# Keeps the choice of fewer training examples apart from the split.
+_SUBSET_STREAM = 0x5B5E7
+
+
+def split_indices(labels: np.ndarray, data_seed: int, num_train: int | None = None) -> dict[str, np.ndarray]:
+    """Disjoint, stratified indices of the splits, exhaustive unless fewer training examples are asked for.
 
     Args:
       labels: [examples]; every split keeps their shares.
       data_seed: seed of the split.
+      num_train: training examples; all of the split if None. Smaller sets lie inside larger ones.
 
     Returns: split name -> sorted indices.
     """
@@ -32,7 +37,19 @@ def split_indices(labels: np.ndarray, data_seed: int) -> dict[str, np.ndarray]:
     train, validation = train_test_split(
         rest, test_size=known.num_validation, stratify=labels[rest], random_state=data_seed
     )
+    if num_train is not None:
+        train = _interleave_classes(np.sort(train), labels, data_seed)[:num_train]
     return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
+
+
+def _interleave_classes(index: np.ndarray, labels: np.ndarray, data_seed: int) -> np.ndarray:
+    """The indices in a random order in which every start holds the classes in their shares."""
+    shuffled = np.random.default_rng([data_seed, _SUBSET_STREAM]).permutation(index)
+    place = np.empty(len(shuffled))
+    for label in np.unique(labels[shuffled]):
+        members = np.flatnonzero(labels[shuffled] == label)
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return shuffled[np.argsort(place, kind="stable")]
 
 
 def load(config: DataConfig) -> Dataset:
@@ -42,7 +59,7 @@ def load(config: DataConfig) -> Dataset:
     inputs = preprocess(bunch.images / _LARGEST_PIXEL).astype("float32")
     splits = {
         name: Split(inputs=inputs[index], labels=bunch.target[index].astype("int32"))
-        for name, index in split_indices(bunch.target, config.data_seed).items()
+        for name, index in split_indices(bunch.target, config.data_seed, config.num_examples).items()
     }
     is_image = inputs.ndim == 4
     return Dataset(name="digits", num_classes=10, splits=splits, augmentation="shift" if is_image else None)
@@ -54,7 +71,7 @@ def load_parity(config: DataConfig) -> Dataset:
     Source: Doimo et al. 2022, section 2 (the pMNIST protocol).
     """
     bunch = load_digits()
-    index = split_indices(bunch.target, config.data_seed)
+    index = split_indices(bunch.target, config.data_seed, config.num_examples)
     pca = PCA(_NUM_COMPONENTS, svd_solver="full").fit(bunch.data[index["train"]])
     scale = pca.transform(bunch.data[index["train"]]).std(axis=0)
     components = (pca.transform(bunch.data) / scale).astype("float32")

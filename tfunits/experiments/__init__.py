@@ -13,9 +13,9 @@ _MODULES = {
     "load_model": "load",
     "measure_files": "steps",
     "plan_grid": "plan",
-    "prepare_devices": "runner",
+    "make_deterministic": "runner",
     "run_grid": "runner",
-    "step_key": "steps",
+    "is_step_done": "steps",
     "steps_of": "steps",
 }
 __all__ = list(_MODULES)

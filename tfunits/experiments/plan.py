@@ -2,27 +2,34 @@
 
 from collections.abc import Sequence
 
+import tensorflow as tf
+
 from tfunits import models
 from tfunits.artifacts import RunDir
-from tfunits.configs import DATASETS, ExecutionConfig, ExperimentConfig
-from tfunits.experiments.steps import step_key, steps_of
+from tfunits.configs import DATASETS, MODELS, ExecutionConfig, ExperimentConfig
+from tfunits.experiments.steps import is_step_done, steps_of
 from tfunits.training import steps_per_epoch
 
 
 def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:
-    """Print the grid: every run's name, parameters, training steps, and what of it is done."""
+    """Print the grid: every run's name, parameters, training steps, and what of it is done; runs and makes nothing."""
     rows = []
     for config in experiments:
         run_dir = RunDir.of(config, execution.run_root)
         steps = steps_of(config, execution)
-        done = [step for step in steps if run_dir.is_done(step_key(step, config))]
-        rows.append((run_dir.name, _count_parameters(config), _count_steps(config), ",".join(done) or "-",
-                     run_dir.status().get("state", "new")))  # fmt: skip
+        done = [step for step in steps if is_step_done(run_dir, step, config)]
+        state = run_dir.status().get("state", "new")
+        if state == "finished" and done != steps:
+            state = "to be continued"
+        rows.append(
+            (run_dir.name, _count_parameters(config), _count_steps(config, execution), ",".join(done) or "-", state)
+        )
     header = ("run", "parameters", "steps", "done", "state")
-    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     for row in [header, *rows]:
-        aligned = [str(row[0]).ljust(widths[0]), *(str(c).rjust(w) for c, w in zip(row[1:3], widths[1:3], strict=True))]
-        print("  ".join([*aligned, *(str(c).ljust(w) for c, w in zip(row[3:], widths[3:], strict=True))]).rstrip())
+        # Numbers stand to the right.
+        cells = [c.rjust(w) if i in (1, 2) else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
     finished = sum(row[4] == "finished" for row in rows)
     print(f"{len(rows)} runs in {execution.run_root}, {finished} finished; nothing was run")
 
@@ -39,6 +46,10 @@ def _count_parameters(config: ExperimentConfig) -> str:
     return f"{count:,}"
 
 
-def _count_steps(config: ExperimentConfig) -> str:
-    per_epoch = steps_per_epoch(config.data.num_train, config.training.effective_batch_size, drop_last=False)
-    return f"{config.training.epochs * per_epoch:,}" if not config.model.is_file else "-"
+def _count_steps(config: ExperimentConfig, execution: ExecutionConfig) -> str:
+    if config.model.is_file:
+        return "-"
+    num_devices = execution.num_devices or len(tf.config.list_physical_devices("GPU")) or 1
+    drop_last = num_devices > 1 and MODELS[config.model.model].has_batch_norm
+    per_epoch = steps_per_epoch(config.data.num_train, config.training.effective_batch_size, drop_last=drop_last)
+    return f"{config.training.epochs * per_epoch:,}"

@@ -11,29 +11,34 @@ import keras
 import tensorflow as tf
 
 from tfunits import reports, training
-from tfunits.artifacts import RunDir, read_json, write_json
+from tfunits.artifacts import RunDir, read_json, write_text
 from tfunits.configs import ExecutionConfig, ExperimentConfig, UserError, run_id, short_hash
-from tfunits.experiments.steps import STEP_FUNCTIONS, Run, step_key, steps_of
+from tfunits.experiments.steps import STEP_FUNCTIONS, Run, is_step_done, mark_step_done, steps_of
 
 _EXIT_FAILED = 1
 
 
-def prepare_devices(execution: ExecutionConfig) -> tuple[tf.distribute.Strategy, bool]:
-    """The one strategy of this process, and whether equal runs give equal bits; call once, first."""
-    strategy = training.make_strategy(execution.num_devices)
+def make_deterministic(execution: ExecutionConfig) -> bool:
+    """Tell TensorFlow to give equal bits in equal runs where that is asked for; returns whether it was."""
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     deterministic = not has_gpu if execution.deterministic is None else execution.deterministic
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    return strategy, deterministic
+    return deterministic
 
 
-def run_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> int:
+def run_grid(
+    experiments: Sequence[ExperimentConfig],
+    execution: ExecutionConfig,
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+) -> int:
     """Carry out every run that is not finished, then print tables.
 
     Args:
       experiments: each once.
       execution: steps, places, devices.
+      strategy: where to train; made from `execution` if None. A process may make one of several devices only once.
 
     Returns: 0 if every run is finished, 1 if one diverged or failed.
 
@@ -44,18 +49,15 @@ def run_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig
     for config in experiments:
         steps_of(config, execution)
     start = time.perf_counter()
-    strategy, deterministic = prepare_devices(execution)
+    strategy = strategy or training.make_strategy(execution.num_devices)
+    deterministic = make_deterministic(execution)
     states = {}
     for number, config in enumerate(experiments, start=1):
         run_dir = RunDir.of(config, execution.run_root)
         label = f"[{number}/{len(experiments)}] {run_dir.name}"
+        run = Run(config=config, execution=execution, run_dir=run_dir, strategy=strategy, deterministic=deterministic)
         with run_dir.claimed(config):
-            states[run_dir.name] = _carry_out(
-                Run(
-                    config=config, execution=execution, run_dir=run_dir, strategy=strategy, deterministic=deterministic
-                ),
-                label,
-            )
+            states[run_dir.name] = _carry_out(run, label)
         # Networks hold cycles; without this a grid's memory grows by a network a run.
         keras.backend.clear_session(free_memory=True)
     _print_results(experiments, execution)
@@ -66,53 +68,61 @@ def run_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig
 def _carry_out(run: Run, label: str) -> str:
     """One run's open steps; returns its state."""
     run_dir, config = run.run_dir, run.config
+    before = run_dir.status()
+    seconds = dict(before.get("seconds", {}))
     if _has_diverged(run_dir):
         print(f"{label}: diverged when it was trained; skipped", flush=True)
-        return "diverged"
+        return _settle(run, "diverged", seconds)
     steps = steps_of(config, run.execution)
-    open_steps = [step for step in steps if not run_dir.is_done(step_key(step, config))]
+    open_steps = [step for step in steps if not is_step_done(run_dir, step, config)]
     if not open_steps:
         print(f"{label}: finished before", flush=True)
-        if run_dir.status().get("state") != "finished":  # Killed between its last step and its status.
-            run_dir.set_status("finished")
-        return "finished"
+        return _settle(run, "finished", seconds)
     print(f"{label}: {', '.join(open_steps)}", flush=True)
-    seconds = dict(run_dir.status().get("seconds", {}))
     try:
+        run_dir.error_log.unlink(missing_ok=True)
         for step in open_steps:
             run_dir.set_status("running", step=step, seconds=seconds)
             start = time.perf_counter()
             state = STEP_FUNCTIONS[step](run)
             seconds[step] = round(seconds.get(step, 0) + time.perf_counter() - start, 2)
             if state == "diverged":
-                return _end(run_dir, "diverged", _describe_divergence(run), seconds)
-            _mark_done(run_dir, step, config)
-        _discard(run)
-        return _end(run_dir, "finished", "", seconds)
+                print(f"{run_dir.name}: {_describe_divergence(run)}", file=sys.stderr, flush=True)
+                return _settle(run, "diverged", seconds)
+            mark_step_done(run_dir, step, config)
+        return _settle(run, "finished", seconds)
     except KeyboardInterrupt:
         run_dir.set_status("interrupted", "stopped by the user; the same command continues", seconds=seconds)
         raise
     except UserError as error:
-        return _end(run_dir, "failed", str(error), seconds)
+        # Options that cannot be measured take nothing from what was finished before.
+        return _fail(run_dir, str(error), seconds, was_finished=before.get("state") == "finished")
     except OSError as error:
-        return _end(
-            run_dir, "failed", f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), seconds
-        )
+        return _fail(run_dir, f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), seconds)
     except Exception as error:
         # One run's bug must not end a grid; its traceback is kept where the run is.
-        run_dir.error_log.write_text(traceback.format_exc())
+        with contextlib.suppress(OSError):
+            write_text(run_dir.error_log, traceback.format_exc())
         # TensorFlow puts a traceback before the message; the last line says what is wrong.
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
-        return _end(run_dir, "failed", f"{reason} (traceback in {run_dir.error_log})", seconds)
+        return _fail(run_dir, f"{reason} (traceback in {run_dir.error_log})", seconds)
 
 
-def _end(run_dir: RunDir, state: str, message: str, seconds: Mapping[str, float]) -> str:
-    """Note how a run ended and say it where it did not end well; returns the state."""
-    if message:
-        print(f"{run_dir.name}: {message}", file=sys.stderr, flush=True)
-    with contextlib.suppress(OSError):  # A full disk is the message; its status cannot be written.
-        run_dir.set_status(state, message, seconds=dict(seconds))
+def _settle(run: Run, state: str, seconds: Mapping[str, float]) -> str:
+    """Delete what `--save` does not keep, then note the state; again after a kill in between."""
+    message = _describe_divergence(run) if state == "diverged" else ""
+    _discard(run)
+    if run.run_dir.status().get("state") != state:
+        run.run_dir.set_status(state, message, seconds=dict(seconds))
     return state
+
+
+def _fail(run_dir: RunDir, message: str, seconds: Mapping[str, float], *, was_finished: bool = False) -> str:
+    """Say in one line why a run failed, and note it."""
+    print(f"{run_dir.name}: {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # A full disk is the message; its status cannot be written.
+        run_dir.set_status("finished" if was_finished else "failed", message, seconds=dict(seconds))
+    return "failed"
 
 
 def _describe_divergence(run: Run) -> str:
@@ -125,20 +135,15 @@ def _has_diverged(run_dir: RunDir) -> bool:
     return run_dir.is_done("train") and read_json(run_dir.done_file("train"))["state"] == "diverged"
 
 
-def _mark_done(run_dir: RunDir, step: str, config: ExperimentConfig) -> None:
-    """Write a step's done-file, unless the step wrote it itself."""
-    if not run_dir.is_done(step_key(step, config)):
-        write_json(run_dir.done_file(step_key(step, config)), {"state": "finished"})
-
-
 def _discard(run: Run) -> None:
-    """Delete what `--save` does not keep, once nothing needs it any more."""
-    keep = run.execution.save
+    """Delete what `--save` does not keep, of a run that needs it no more."""
+    run_dir, keep = run.run_dir, run.execution.save
     if keep != "all":
-        for path in run.run_dir.checkpoints.glob("*.npz"):
-            path.unlink()
-    if keep == "metrics" and "measure" in steps_of(run.config, run.execution):
-        run.run_dir.model.unlink(missing_ok=True)
+        others = [run_dir.path / "best.keras", run_dir.path / "last.keras"]
+        for path in [*run_dir.checkpoints.glob("*.npz"), *others]:
+            path.unlink(missing_ok=True)
+    if keep == "metrics" and is_step_done(run_dir, "measure", run.config):
+        run_dir.model.unlink(missing_ok=True)
 
 
 def _print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:

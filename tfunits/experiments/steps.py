@@ -16,16 +16,17 @@ from tfunits.artifacts import (
     EventWriter,
     RunDir,
     describe_environment,
-    png_bytes,
     read_arrays,
     read_json,
     replacing,
     write_arrays,
+    write_figure,
     write_json,
 )
 from tfunits.configs import (
     DATASETS,
     FILE_PREFIX,
+    SPLITS,
     STEPS,
     ExecutionConfig,
     ExperimentConfig,
@@ -35,9 +36,8 @@ from tfunits.configs import (
     short_hash,
 )
 from tfunits.experiments.load import load_file
-from tfunits.surgery import as_functional
+from tfunits.surgery import as_functional, find_taps
 
-_SPLITS = ("train", "validation", "test")
 _FIGURE_DPI = 110
 
 
@@ -93,13 +93,11 @@ class Run:
         if self.config.model.is_file:
             return self._load_own_model()
         if not self.run_dir.model.is_file():
-            trained = self.run_dir.is_done("train")
-            hint = (
-                "its weights were not kept (--save=metrics); use another --run_root" if trained else "it is not trained"
-            )
-            raise UserError(
-                f"--steps=measure: expected the trained weights of {self.run_dir.name}; {hint}, or add the step train"
-            )
+            if self.run_dir.is_done("train"):
+                hint = "its weights were not kept (--save=metrics); train it again under another --run_root"
+            else:
+                hint = "it is not trained; add the step train"
+            raise UserError(f"--steps=measure: expected the trained weights of {self.run_dir.name}; {hint}")
         return load_file(self.run_dir.model)
 
     def _load_own_model(self) -> keras.Model:
@@ -119,7 +117,25 @@ class Run:
                 f"--preprocessing={data.preprocessing}, received one that reads {', '.join(map(str, expected))}; "
                 f"{data.dataset} has {', '.join(forms)}"
             )
+        self._check_outputs(model)
         return model
+
+    def _check_outputs(self, model: keras.Model) -> None:
+        """Whether a user's network predicts the data's classes, and has taps."""
+        name, num_classes = self.config.model.model, self.data.num_classes
+        shapes = [tuple(tensor.shape[1:]) for tensor in as_functional(model).outputs]
+        accepted = [(num_classes,)] + ([(1,)] if num_classes == 2 else [])
+        if len(shapes) != 1 or shapes[0] not in accepted:
+            raise UserError(
+                f"--model={name}: expected one output of shape {' or '.join(map(str, accepted))}, a score a class of "
+                f"{self.data.name}, received {', '.join(map(str, shapes))}; choose its data with --dataset"
+            )
+        try:
+            taps = find_taps(model)
+        except ValueError as error:
+            raise UserError(f"--model={name}: {error}") from None
+        if reports.NETWORK in taps:
+            raise UserError(f"--model={name}: expected no layer named {reports.NETWORK!r}, the name of the whole")
 
 
 def train(run: Run) -> str:
@@ -155,13 +171,8 @@ def _save_weights(run: Run, model: keras.Model, result: training.TrainingResult)
     measured_is_best = run.config.training.measured_weights == "best"
     _save_model(model, run.run_dir.model)
     if run.execution.save == "all" and len(result.history):
-        measured = [np.array(v.numpy()) for v in model.variables]
-        other = result.last_weights if measured_is_best else result.best_weights
-        for variable, value in zip(model.variables, other, strict=True):
-            variable.assign(value)
+        training.assign_variables(model.variables, result.last_weights if measured_is_best else result.best_weights)
         _save_model(model, run.run_dir.path / ("last.keras" if measured_is_best else "best.keras"))
-        for variable, value in zip(model.variables, measured, strict=True):
-            variable.assign(value)
 
 
 def _save_model(model: keras.Model, path: pathlib.Path) -> None:
@@ -225,11 +236,11 @@ def _measure_accuracy(run: Run) -> dict[str, Any]:
     """Accuracy and loss on every split, from logits that are kept beside."""
     logits = run.run_dir.logits
     if not logits.exists():
-        outputs = {split: training.predict(run.model, run.data.batches(split)) for split in _SPLITS}
-        labels = {f"{split}_labels": run.data.splits[split].labels for split in _SPLITS}
+        outputs = training.predict_splits(run.model, {split: run.data.batches(split) for split in SPLITS})
+        labels = {f"{split}_labels": run.data.splits[split].labels for split in SPLITS}
         write_arrays(logits, {**outputs, **labels}, compress=False)
     arrays = read_arrays(logits)
-    return {"splits": {split: _scores(run, arrays[split], arrays[f"{split}_labels"]) for split in _SPLITS}}
+    return {"splits": {split: _scores(run, arrays[split], arrays[f"{split}_labels"]) for split in SPLITS}}
 
 
 def _scores(run: Run, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -254,20 +265,19 @@ def _measure_units(run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
     arrays = {f"{tap}/{name}": a for tap, units in found.taps.items() for name, a in units.to_arrays().items()}
     path = run.run_dir.measures / _file_name("units", settings)
     write_arrays(path.with_suffix(".npz"), arrays)
-    redundancy, similarity = found.redundancy(run.config.measure.variance_fraction), found.similarity()
-    return {
-        "taps": {
-            tap: {**redundancy.rows[tap], "similar": similarity.rows[tap]["similar"], **row}
-            for tap, row in found.unit_types().rows.items()
-        }
-    }
+    return {"taps": {tap: {"units": units.num_units, "rows": units.num_rows} for tap, units in found.taps.items()}}
 
 
 def report(run: Run) -> str:
     """Draw the run's figures and enter figures, settings and final measures into TensorBoard.
 
     Returns: "finished".
+
+    Raises:
+      UserError: the run is not measured in the way asked for.
     """
+    if not is_step_done(run.run_dir, "measure", run.config):
+        raise UserError(f"--steps=report: expected a measured run, received {run.run_dir.name}; add the step measure")
     record = reports.read_run(run.run_dir, run.config.measure)
     title = run.run_dir.name
     figures = {}
@@ -284,10 +294,7 @@ def report(run: Run) -> str:
     done = read_json(run.run_dir.done_file("train")) if run.run_dir.is_done("train") else {}
     step = int(done.get("epochs", 0))
     for name, figure in figures.items():
-        png = png_bytes(figure, _FIGURE_DPI)
-        with replacing(run.run_dir.figures / f"{name}.png") as temporary:
-            temporary.write_bytes(png)
-        events.image(name, png, step)
+        events.image(name, write_figure(run.run_dir.figures / f"{name}.png", figure, _FIGURE_DPI), step)
     settings = {name: value for name, value in reports.flat_settings(run.config).items() if value is not None}
     events.hyperparameters(run.run_dir.name, settings, _final_measures(record, run.config.measure), step)
     events.close()
@@ -314,11 +321,24 @@ def _final_measures(record: reports.RunRecord, options: MeasureConfig) -> dict[s
 STEP_FUNCTIONS: Mapping[str, Callable[[Run], str]] = {"train": train, "measure": measure, "report": report}
 
 
-def step_key(step: str, config: ExperimentConfig) -> str:
-    """The name of a step's done-file: measures and reports depend on how is measured."""
-    if step == "train":
-        return step
-    return f"{step}-{short_hash(measure_files(config) if step == 'measure' else dataclasses.asdict(config.measure))}"
+def is_step_done(run_dir: RunDir, step: str, config: ExperimentConfig) -> bool:
+    """Whether a step needs no work: trained; every measure asked for is there; the last report was this one."""
+    if step == "measure":
+        return all((run_dir.measures / name).is_file() for name in measure_files(config))
+    if not run_dir.is_done(step):
+        return False
+    return step == "train" or read_json(run_dir.done_file(step)).get("of") == _report_key(config)
+
+
+def mark_step_done(run_dir: RunDir, step: str, config: ExperimentConfig) -> None:
+    """Write the done-file of a step that has no other: training writes its own, a measure is its own."""
+    if step == "report":
+        write_json(run_dir.done_file(step), {"state": "finished", "of": _report_key(config)})
+
+
+def _report_key(config: ExperimentConfig) -> str:
+    """What the figures show: the measures, and how they are read."""
+    return short_hash(dataclasses.asdict(config.measure))
 
 
 def steps_of(config: ExperimentConfig, execution: ExecutionConfig) -> list[str]:

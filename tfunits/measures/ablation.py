@@ -1,7 +1,6 @@
 """How predictions change while units are masked."""
 
 import dataclasses
-import functools
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ from tfunits.surgery import Graph, TensorKey
 _JOINT = None
 _UNITS = ("channel", "location")
 # Masks are stacked into the batch until this many numbers stand at the tap: enough to fill the cores on small maps,
-# and a bound (here 128 MiB a tensor) on memory.
+# and a bound (here 128 MiB a tensor of float32 there) on memory.
 _STACKED_VALUES = 2**25
 
 
@@ -246,7 +245,7 @@ def _count_agreeing(
     graph: Graph, inputs: Inputs, experiments: Mapping[str | None, Mapping[TensorKey, _Plan]]
 ) -> tuple[dict[str | None, dict[tuple[int, int], int]], int]:
     """Per experiment, (draw, level) -> number of examples whose class stays; and the number of examples."""
-    runners = {name: _Runner(graph, plans, inputs) for name, plans in experiments.items()}
+    runners = {name: _Runner(graph, plans) for name, plans in experiments.items()}
     kept = list(dict.fromkeys(key for runner in runners.values() for key in runner.frontier))
 
     def run_to_frontier(batch: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
@@ -271,12 +270,11 @@ def _count_agreeing(
 class _Runner:
     """One experiment's masks, and the compiled part of the network behind its taps."""
 
-    def __init__(self, graph: Graph, plans: Mapping[TensorKey, _Plan], inputs: Inputs) -> None:
+    def __init__(self, graph: Graph, plans: Mapping[TensorKey, _Plan]) -> None:
         self.keys = tuple(plans)
         self.frontier = graph.frontier(self.keys)
         self.groups = _distinct_masks(list(plans.values()))
         self.agreeing = np.zeros(len(self.groups), np.int64)
-        self._stack = _stack_size(graph, self.frontier, len(self.groups), inputs)
         masks = [np.stack([plan.mask(*place) for place in self.groups]) for plan in plans.values()]
         self._masks = [tf.constant(mask) for mask in masks]
         self._run = self._compile(graph)
@@ -311,8 +309,9 @@ class _Runner:
 
     def add(self, frontier: list[tf.Tensor], classes: tf.Tensor) -> None:
         """Count one batch."""
-        for first in range(0, len(self.groups), self._stack):
-            part = slice(first, first + self._stack)
+        stack = _stack_size(frontier, len(self.groups))
+        for first in range(0, len(self.groups), stack):
+            part = slice(first, first + stack)
             self.agreeing[part] += self._run(frontier, [mask[part] for mask in self._masks], classes).numpy()
 
     def counts(self) -> dict[tuple[int, int], int]:
@@ -321,9 +320,9 @@ class _Runner:
         return {place: count for places, count in pairs for place in places}
 
 
-def _stack_size(graph: Graph, frontier: Sequence[TensorKey], num_masks: int, inputs: Inputs) -> int:
-    """How many masks to run as one batch: equal parts, none larger than the bound on memory."""
-    widest = max(functools.reduce(lambda a, b: a * (b or 1), graph.shape(key)[1:], 1) for key in frontier)
-    largest = int(np.clip(_STACKED_VALUES // max(1, widest * inputs.batch_size), 1, num_masks))
+def _stack_size(frontier: Sequence[tf.Tensor], num_masks: int) -> int:
+    """How many masks to run as one batch: equal parts, none larger than the bound on the frontier's tensors."""
+    widest = max(int(tf.size(tensor)) for tensor in frontier)
+    largest = int(np.clip(_STACKED_VALUES // max(1, widest), 1, num_masks))
     num_parts = -(-num_masks // largest)
     return -(-num_masks // num_parts)

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from tfunits.measures.inputs import Inputs, check_protocol, check_share, choose_taps
 from tfunits.measures.results import Redundancy, Similarity, UnitTypes
-from tfunits.statistics import REFERENCE_SIZE, Moments, UnitStatistics
+from tfunits.statistics import Moments, UnitStatistics
 from tfunits.surgery import Graph, TensorKey
 
 # Casper et al. 2021, appendix D: 50,000 activations of a layer, three samplings.
@@ -44,16 +44,16 @@ class NetworkStatistics:
         Arguments as `redundancy`.
         """
         check_protocol(protocol)
-        scale = 1.0 if size is None else size / REFERENCE_SIZE
         rows = {}
         for name, units in self.taps.items():
-            redundant = units.num_redundant(variance_fraction, rule=protocol)
+            redundant, not_redundant = units.redundancy(variance_fraction, rule=protocol, size=size)
+            raw_share, _ = units.redundancy(variance_fraction, rule=protocol)
             rows[name] = {
                 "units": units.num_units,
-                "redundant_units": redundant,
-                "redundant": redundant / units.num_units * scale,
-                "not_redundant": (1 - redundant / units.num_units) * scale,
-                "compressibility": 100 * redundant / units.num_units,
+                "redundant_units": units.num_redundant(variance_fraction, rule=protocol),
+                "redundant": redundant,
+                "not_redundant": not_redundant,
+                "compressibility": 100 * raw_share,
                 "rows": units.num_rows,
                 "rank_limited": units.rank_limited,
             }
@@ -95,7 +95,7 @@ class NetworkStatistics:
         return Similarity(rows=rows, network=network, settings={**self.settings, "protocol": protocol})
 
     def unit_types(self) -> UnitTypes:
-        """Numbers of dead (always 0), silent (not 0 on < 1 % of rows) and constant (std < 1 % of |mean|) units."""
+        """Numbers of dead (always 0), silent (not 0 at < 1 % of positions) and constant (std < 1 % of |mean|) units."""
         rows = {
             name: {
                 "units": units.num_units,
@@ -223,30 +223,36 @@ def unit_statistics(
     samplers = {
         name: _Sampler.plan(name, graph.shape(key), inputs, max_rows, samplings, seed) for name, key in keys.items()
     }
-    accumulators = _accumulate(graph, keys, inputs, samplers)
-    settings = {"split": split, "max_rows": max_rows or "all", "samplings": samplings, "seed": seed,
-                "similarity_threshold": similarity_threshold}  # fmt: skip
+    moments, active_shares = _accumulate(graph, keys, inputs, samplers)
+    settings = {
+        "split": split,
+        "max_rows": max_rows or "all",
+        "samplings": samplings,
+        "similarity_threshold": similarity_threshold,
+        "seed": seed,
+    }
     statistics = {
-        name: UnitStatistics.from_moments([m for m, _ in parts], [a for _, a in parts], similarity_threshold)
-        for name, parts in accumulators.items()
+        name: UnitStatistics.from_moments(moments[name], active_shares[name], similarity_threshold) for name in keys
     }
     return NetworkStatistics(taps=statistics, settings=settings)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Sampler:
-    """Which positions of every example are rows.
+    """Which positions of which examples are rows.
 
     Attributes:
       num_positions: positions of one example's map.
-      rows_per_example: positions drawn; all of them if equal to `num_positions`.
-      samplings: independent draws.
+      rows_per_example: positions drawn of an example.
+      samplings: independent draws; 1 where every position of every example is a row.
+      examples: numbers of the examples that have rows, sorted, int64 [samplings, ...]; None for all of them.
       key: Philox key of the tap's random numbers.
     """
 
     num_positions: int
     rows_per_example: int
     samplings: int
+    examples: np.ndarray | None
     key: tuple[int, int]
 
     @classmethod
@@ -261,87 +267,97 @@ class _Sampler:
     ) -> "_Sampler":
         positions = shape[1:-1]
         if None in positions:
-            raise ValueError(f"taps: expected a tap of known size, received {name!r} of shape {shape}; "
-                             "build the model with a fixed input shape")  # fmt: skip
+            raise ValueError(
+                f"taps: expected a tap of known size, received {name!r} of shape {shape}; "
+                "build the model with a fixed input shape"
+            )
         num_positions = int(np.prod(positions, dtype=int))
-        rows = num_positions
-        if max_rows and num_positions > 1 and num_positions * inputs.num_examples > max_rows:
-            # More examples than rows allowed are still one row each.
-            rows = max(1, max_rows // inputs.num_examples)
-        sampled = rows < num_positions
-        return cls(
-            num_positions=num_positions,
-            rows_per_example=rows,
-            samplings=samplings if sampled else 1,
-            key=(seed, zlib.crc32(name.encode())),
-        )
+        key = (seed, zlib.crc32(name.encode()))
+        upper_bound = num_positions * inputs.num_batches * inputs.batch_size
+        if not max_rows or upper_bound <= max_rows or num_positions * inputs.num_examples <= max_rows:
+            return cls(num_positions=num_positions, rows_per_example=num_positions, samplings=1, examples=None, key=key)
+        examples = None
+        if inputs.num_examples > max_rows:
+            generators = [np.random.default_rng([*key, sampling]) for sampling in range(samplings)]
+            chosen = [g.choice(inputs.num_examples, max_rows, replace=False) for g in generators]
+            examples = np.sort(chosen, axis=1)
+        rows = max(1, max_rows // inputs.num_examples)
+        return cls(num_positions=num_positions, rows_per_example=rows, samplings=samplings, examples=examples, key=key)
 
     @property
     def reads_all(self) -> bool:
-        return self.rows_per_example == self.num_positions
+        return self.rows_per_example == self.num_positions and self.examples is None
 
-    def positions(self, first_example: int, num_examples: int) -> np.ndarray:
-        """Positions of a batch's rows, int32 [samplings, examples, rows]; each a function of the example's number."""
+    def rows(self, first_example: int, num_examples: int) -> list[np.ndarray]:
+        """(example in the batch, position) of a batch's rows in every sampling, each int32 [rows, 2].
+
+        Each is a function of the example's number in the data, so that no batch size changes it.
+        """
         width = -(-self.num_positions // _PHILOX_BLOCK) * _PHILOX_BLOCK
         chosen = []
         for sampling in range(self.samplings):
             bits = np.random.Philox(key=self.key, counter=[0, 0, sampling, 0])
             bits.advance(first_example * width // _PHILOX_BLOCK)
             scores = np.random.Generator(bits).random((num_examples, width))[:, : self.num_positions]
-            chosen.append(np.argpartition(scores, self.rows_per_example, axis=1)[:, : self.rows_per_example])
-        return np.array(chosen, np.int32)
+            positions = np.argsort(scores, axis=1)[:, : self.rows_per_example]
+            kept = np.arange(num_examples)
+            if self.examples is not None:
+                numbers = self.examples[sampling] - first_example
+                kept = numbers[(numbers >= 0) & (numbers < num_examples)]
+            pairs = np.stack([np.repeat(kept, self.rows_per_example), positions[kept].ravel()], axis=1)
+            chosen.append(pairs.astype(np.int32))
+        return chosen
 
 
 def _accumulate(
     graph: Graph, keys: Mapping[str, TensorKey], inputs: Inputs, samplers: Mapping[str, _Sampler]
-) -> dict[str, list[tuple[Moments, np.ndarray]]]:
-    """Per tap and sampling, the moments and the number of rows on which each unit is not 0."""
-
+) -> tuple[dict[str, list[Moments]], dict[str, np.ndarray]]:
+    """Per tap, the moments of every sampling, and the share of all positions at which each unit is not 0."""
     drawn_spec = {
-        name: tf.TensorSpec([s.samplings, None, s.rows_per_example], tf.int32)
-        for name, s in samplers.items()
-        if not s.reads_all
+        name: [tf.TensorSpec([None, 2], tf.int32)] * s.samplings for name, s in samplers.items() if not s.reads_all
     }
 
-    def read(batch: list[tf.Tensor], positions: dict[str, tf.Tensor]) -> dict[str, list[tuple[tf.Tensor, ...]]]:
+    def read(batch: list[tf.Tensor], drawn: dict[str, list[tf.Tensor]]) -> dict[str, tuple]:
         values = graph.run(dict(zip(graph.inputs, batch, strict=True)), list(keys.values()), inference=True)
         found = {}
         for name, value in zip(keys, values, strict=True):
-            by_position = tf.reshape(value, [tf.shape(value)[0], -1, value.shape[-1]])
-            if samplers[name].reads_all:
-                samples = [by_position]
-            else:
-                samples = [tf.gather(by_position, p, batch_dims=1) for p in tf.unstack(positions[name])]
-            found[name] = [_batch_moments(tf.reshape(rows, [-1, value.shape[-1]])) for rows in samples]
+            by_position = tf.reshape(value, [tf.shape(value)[0], samplers[name].num_positions, value.shape[-1]])
+            active = tf.math.count_nonzero(by_position, axis=[0, 1])
+            everything = tf.reshape(by_position, [-1, value.shape[-1]])
+            samples = [tf.gather_nd(by_position, pairs) for pairs in drawn.get(name, ())] or [everything]
+            found[name] = (active, tf.shape(everything)[0], [_batch_moments(rows) for rows in samples])
         return found
 
     run = graph.compile(read, [[graph.spec(key) for key in graph.inputs], drawn_spec])
-    totals = {
-        name: [(Moments.empty(graph.shape(key)[-1]), np.zeros(graph.shape(key)[-1], np.int64))]
-        * samplers[name].samplings
-        for name, key in keys.items()
-    }
+    moments = {name: [Moments.empty(graph.shape(key)[-1])] * samplers[name].samplings for name, key in keys.items()}
+    num_active = {name: np.zeros(graph.shape(key)[-1], np.int64) for name, key in keys.items()}
+    num_positions = dict.fromkeys(keys, 0)
     first = 0
     for batch in tqdm(
         inputs, desc="reading activations", total=inputs.num_batches, unit="batch", disable=None, delay=2,
         dynamic_ncols=True,
     ):  # fmt: skip
         size = int(batch[0].shape[0])
-        drawn = {name: s.positions(first, size) for name, s in samplers.items() if not s.reads_all}
+        drawn = {name: s.rows(first, size) for name, s in samplers.items() if not s.reads_all}
         first += size
-        for name, parts in run(batch, drawn).items():
-            totals[name] = [
-                (moments.merge(Moments(count=int(c), mean=m.numpy(), scatter=s.numpy())), active + a.numpy())
-                for (moments, active), (c, m, s, a) in zip(totals[name], parts, strict=True)
+        for name, (active, positions, pieces) in run(batch, drawn).items():
+            num_active[name] += active.numpy()
+            num_positions[name] += int(positions)
+            moments[name] = [
+                total.merge(Moments(count=int(count), mean=mean.numpy(), scatter=scatter.numpy()))
+                if int(count)
+                else total
+                for total, (count, mean, scatter) in zip(moments[name], pieces, strict=True)
             ]
-    return totals
+    return moments, {name: num_active[name] / num_positions[name] for name in keys}
 
 
-def _batch_moments(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """(count, mean, centred scatter, rows that are not 0) of rows [rows, units], in float64."""
-    active = tf.math.count_nonzero(rows, axis=0)
+def _batch_moments(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(count, mean, centred scatter) of rows [rows, units], in float64; without rows, zeros."""
     exact = tf.cast(rows, tf.float64)
     # As `Moments.from_samples`: a constant unit's mean is exact.
-    mean = exact[0] + tf.reduce_mean(exact - exact[0], axis=0)
+    origin = tf.reduce_sum(exact[:1], axis=0)
+    count = tf.shape(rows)[0]
+    mean = origin + tf.math.divide_no_nan(tf.reduce_sum(exact - origin, axis=0), tf.cast(count, tf.float64))
     centred = exact - mean
-    return tf.shape(rows)[0], mean, tf.matmul(centred, centred, transpose_a=True), active
+    return count, mean, tf.matmul(centred, centred, transpose_a=True)

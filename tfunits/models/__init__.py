@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfunits.configs import ModelConfig, UserError
+from tfunits.configs import MODELS, ModelConfig, UserError
 from tfunits.models.alexnet import build_alexnet
 from tfunits.models.mlp import build_fc5, build_mlp
 from tfunits.models.options import BuildOptions
@@ -42,7 +42,8 @@ def build(
     Returns: a functional model whose layers named tap_<name> are its taps.
 
     Raises:
-      ValueError: an unknown name or initializer, or a size that leaves a layer without units.
+      ValueError: an unknown name or initializer, a size that leaves a layer without units, or dropout of a network
+        that has none.
 
     Example:
       >>> tfunits.models.build("alexnet", input_shape=(32, 32, 3), num_classes=10).count_params()
@@ -53,6 +54,8 @@ def build(
 
     ModelConfig(model=name, size=size, initializer=initializer)
     shapes = {"input_shape": tuple(input_shape), "num_classes": num_classes}
+    if options.get("dropout_rate", 0) and not MODELS[name].has_dropout:
+        raise ValueError(f"dropout_rate: expected 0, since {name} has no dropout, received {options['dropout_rate']}")
     return BUILDERS[name](BuildOptions(size=size, initializer=initializer, **shapes, **options))
 
 

@@ -19,6 +19,9 @@ class BuildOptions:
       init_scale: factor on the initial weights' standard deviation.
       dropout_rate: share of units dropped in training, where the network has dropout.
       seed: of the initial weights and dropout masks.
+
+    Raises:
+      ValueError: a number outside these ranges.
     """
 
     size: float = 1.0
@@ -28,6 +31,17 @@ class BuildOptions:
     init_scale: float = 1.0
     dropout_rate: float = 0.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "num_classes": (self.num_classes >= 1, "at least 1"),
+            "init_scale": (self.init_scale > 0, "a number above 0"),
+            "dropout_rate": (0 <= self.dropout_rate < 1, "a number in [0, 1)"),
+            "seed": (self.seed >= 0, "a whole number of at least 0"),
+        }
+        for name, (is_right, expected) in checks.items():
+            if not is_right:
+                raise ValueError(f"{name}: expected {expected}, received {getattr(self, name)}")
 
     def width(self, base: int) -> int:
         """Units of a layer whose base width is given: int(base * size)."""

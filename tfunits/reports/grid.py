@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tfunits.artifacts import png_bytes, replacing, write_table
+from tfunits.artifacts import write_figure, write_table
 from tfunits.configs import MeasureConfig
 from tfunits.reports.plots import plot_against_width
 from tfunits.reports.records import NETWORK, RunRecord, flat_settings, tabulate, varied_settings
@@ -50,9 +50,8 @@ def report_grid(records: Sequence[RunRecord], measure: MeasureConfig, folder: pa
         skip_first = ("redundancy",) if measure.protocol == "authors" else ()
         gains = gain_table(frame, skip_first=skip_first)
         write_table(folder / "gains.csv", gains)
-        figure = plot_against_width(frame, _PLOTTED, title=_title(frame))
-        with replacing(folder / "width.png") as temporary:
-            temporary.write_bytes(png_bytes(figure, _FIGURE_DPI))
+        figure = plot_against_width(frame, _PLOTTED, title=_title(frame), skip_first=skip_first)
+        write_figure(folder / "width.png", figure, _FIGURE_DPI)
         files += [folder / "gains.csv", folder / "width.png"]
     return GridReport(table=table, gains=gains, files=files)
 

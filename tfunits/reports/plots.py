@@ -90,7 +90,9 @@ def plot_training(history: pd.DataFrame, *, title: str) -> Figure:
     return figure
 
 
-def plot_against_width(frame: pd.DataFrame, measures: Sequence[str], *, title: str) -> Figure:
+def plot_against_width(
+    frame: pd.DataFrame, measures: Sequence[str], *, title: str, skip_first: Sequence[str] = ()
+) -> Figure:
     """Measures against the width multiplier: a panel a measure, a line a curve, error bars over seeds.
 
     Panels of growing quantities are log-log, with the largest and smallest gain per doubling written in.
@@ -99,6 +101,7 @@ def plot_against_width(frame: pd.DataFrame, measures: Sequence[str], *, title: s
       frame: columns curve, size, seed, measure, value, of networks.
       measures: one panel each.
       title: of the figure.
+      skip_first: measures whose smallest doubling is left out of the gain.
     """
     figure = Figure(figsize=(_PANEL_INCHES * len(measures), 1.05 * _PANEL_INCHES), layout="constrained")
     curves = list(dict.fromkeys(frame["curve"]))
@@ -110,9 +113,9 @@ def plot_against_width(frame: pd.DataFrame, measures: Sequence[str], *, title: s
             mean, std = grouped.mean(), grouped.std(ddof=1)
             if mean.empty:
                 continue
-            bars = None if std.isna().all() else std.fillna(0)
+            bars = None if std.isna().all() else std
             axes.errorbar(mean.index, mean, yerr=bars, color=color, marker=marker, ms=4, capsize=2, label=curve)
-            gains.append(gain(mean.to_dict()).value)
+            gains.append(gain(mean.to_dict(), skip_first=name in skip_first).value)
         axes.set_xscale("log", base=2)
         sizes = sorted(frame["size"].unique())
         axes.set_xticks(sizes, [_size_label(size) for size in sizes])

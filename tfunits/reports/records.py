@@ -11,7 +11,7 @@ import pandas as pd
 
 from tfunits.artifacts import RunDir, read_arrays, read_json
 from tfunits.configs import ExperimentConfig, MeasureConfig, UserError, resolve
-from tfunits.statistics import REFERENCE_SIZE, AblationCurve, UnitStatistics
+from tfunits.statistics import AblationCurve, UnitStatistics
 
 NETWORK = "network"
 _COLUMNS = ("run", "model", "dataset", "size", "seed", "state", "split", "unit", "tap", "measure", "value")
@@ -199,12 +199,12 @@ def _mean_area(taps: dict[str, AblationCurve]) -> float:
 
 
 def _unit_numbers(units: UnitStatistics, size: float | None, measure: MeasureConfig) -> dict[str, float]:
-    share = units.num_redundant(measure.variance_fraction, rule=measure.protocol) / units.num_units
-    scale = 1.0 if size is None else size / REFERENCE_SIZE
+    redundant, not_redundant = units.redundancy(measure.variance_fraction, rule=measure.protocol, size=size)
+    raw_share, _ = units.redundancy(measure.variance_fraction, rule=measure.protocol)
     return {
-        "redundancy": share * scale,
-        "non_redundancy": (1 - share) * scale,
-        "compressibility": 100 * share,
+        "redundancy": redundant,
+        "non_redundancy": not_redundant,
+        "compressibility": 100 * raw_share,
         "similarity": units.mean_similar(constant_counts=-1 if measure.protocol == "authors" else 0),
         "units": units.num_units,
         "dead": int(units.dead.sum()),

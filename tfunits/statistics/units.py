@@ -8,6 +8,7 @@ import numpy as np
 
 from tfunits.statistics.components import count_components, principal_variances
 from tfunits.statistics.correlation import correlation_histogram, correlation_matrix, count_similar
+from tfunits.statistics.curves import REFERENCE_SIZE
 from tfunits.statistics.moments import Moments
 
 # With fewer rows per unit the sample covariance makes independent units look redundant (DESIGN section 6).
@@ -23,7 +24,7 @@ class UnitStatistics:
     Attributes:
       num_rows: rows in every sampling.
       mean, std: of every unit, float64 [samplings, units].
-      active_share: share of rows on which a unit is not 0, float64 [samplings, units].
+      active_share: share of all positions of all examples, sampled or not, at which a unit is not 0, float64 [units].
       principal_variances: variances of the principal components, largest first, float64 [samplings, units].
       num_similar: other units with |r| at or above `similarity_threshold`, int64 [samplings, units].
       correlation_histogram: pairs of units by |r|, in 50 bins of [0, 1], int64 [samplings, 50].
@@ -43,13 +44,13 @@ class UnitStatistics:
 
     @classmethod
     def from_moments(
-        cls, moments: Sequence[Moments], num_active: Sequence[np.ndarray], similarity_threshold: float = 0.5
+        cls, moments: Sequence[Moments], active_share: np.ndarray, similarity_threshold: float = 0.5
     ) -> Self:
         """The statistics of the same units in one or more samplings of rows.
 
         Args:
           moments: one per sampling, of equal counts.
-          num_active: rows on which each unit is not 0, one [units] per sampling.
+          active_share: share of all positions at which each unit is not 0, [units].
           similarity_threshold: in (0, 1].
         """
         correlations = [correlation_matrix(m.covariance, m.constant) for m in moments]
@@ -59,7 +60,7 @@ class UnitStatistics:
             num_rows=moments[0].count,
             mean=np.array([m.mean for m in moments]),
             std=np.array([m.std for m in moments]),
-            active_share=np.array([active / m.count for active, m in zip(num_active, moments, strict=True)]),
+            active_share=np.asarray(active_share, np.float64),
             principal_variances=np.array([principal_variances(covariance) for covariance in varying]),
             num_similar=np.array([count_similar(r, similarity_threshold) for r in correlations]),
             correlation_histogram=np.array([correlation_histogram(r) for r in correlations]),
@@ -86,6 +87,22 @@ class UnitStatistics:
         """Units beyond the components that hold a share of the variance, averaged over samplings."""
         return self.num_units - self.num_components(variance_fraction, rule=rule)
 
+    def redundancy(
+        self, variance_fraction: float = 0.95, *, rule: str = "exact", size: float | None = None
+    ) -> tuple[float, float]:
+        """Shares of units that are redundant and that are not: (n - r) / n and r / n, each times size / 4.
+
+        Args:
+          variance_fraction: share of the variance that the r components hold, in (0, 1].
+          rule: of `count_components`.
+          size: the network's width multiplier; None for raw shares.
+
+        Source: Casper et al. 2021, section 3.
+        """
+        scale = 1.0 if size is None else size / REFERENCE_SIZE
+        share = self.num_redundant(variance_fraction, rule=rule) / self.num_units
+        return share * scale, (1 - share) * scale
+
     def mean_similar(self, *, constant_counts: int = 0) -> float:
         """Mean over units and samplings of the number of similar other units.
 
@@ -96,12 +113,12 @@ class UnitStatistics:
 
     @property
     def dead(self) -> np.ndarray:
-        """Units that are 0 on every row of every sampling, bool [units]."""
-        return (self.active_share == 0).all(axis=0)
+        """Units that are 0 everywhere, bool [units]."""
+        return self.active_share == 0
 
     def silent(self, active_share: float = SILENT_ACTIVE_SHARE) -> np.ndarray:
-        """Units that are not 0 on less than a share of the rows, dead ones included, bool [units]."""
-        return self.active_share.mean(axis=0) < active_share
+        """Units that are not 0 at less than a share of all positions, dead ones included, bool [units]."""
+        return self.active_share < active_share
 
     def nearly_constant(self, variation: float = CONSTANT_VARIATION) -> np.ndarray:
         """Units whose std is below a share of |mean|, those that never change included, bool [units]."""

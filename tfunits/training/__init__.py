@@ -1,7 +1,8 @@
 """Strategy, optimiser, schedule, the one loop, checkpoint and exact resume."""
 
 from tfunits.configs import TrainingConfig
-from tfunits.training.engine import Totals, make_evaluation, predict
+from tfunits.training.checkpoint import assign_variables, read_variables
+from tfunits.training.engine import Totals, make_evaluation, predict, predict_splits
 from tfunits.training.fit import TrainingResult, fit, steps_per_epoch
 from tfunits.training.losses import LOSSES, predicted_labels
 from tfunits.training.optimizers import OPTIMIZERS, Momentum, make_optimizer
@@ -16,6 +17,7 @@ __all__ = [
     "Totals",
     "TrainingConfig",
     "TrainingResult",
+    "assign_variables",
     "device_names",
     "fit",
     "learning_rates",
@@ -23,6 +25,8 @@ __all__ = [
     "make_optimizer",
     "make_strategy",
     "predict",
+    "predict_splits",
     "predicted_labels",
+    "read_variables",
     "steps_per_epoch",
 ]

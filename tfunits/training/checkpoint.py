@@ -28,12 +28,14 @@ class State:
       variables: values of all variables of model (seed generators included) and optimiser, in order.
       best_weights: values of the model's variables at the best validation epoch; None before the first epoch.
       history: one dict an epoch.
+      origin: what the state belongs to: hashes of the settings and of the network, number of devices.
     """
 
     epoch: int
     variables: Sequence[np.ndarray]
     best_weights: Sequence[np.ndarray] | None
     history: Sequence[Mapping[str, Any]]
+    origin: Mapping[str, Any]
 
 
 class Checkpoints:
@@ -57,14 +59,18 @@ class Checkpoints:
         if self._best_written != best_epoch and state.best_weights is not None:
             write_arrays(self._best(best_epoch), _numbered(state.best_weights), compress=False)
             self._best_written = best_epoch
-        record = json.dumps({"epoch": state.epoch, "best_epoch": best_epoch, "history": list(state.history)})
-        arrays = {**_numbered(state.variables), _RECORD: np.array(record)}
+        record = {
+            "epoch": state.epoch,
+            "best_epoch": best_epoch,
+            "history": list(state.history),
+            "origin": state.origin,
+        }
+        arrays = {**_numbered(state.variables), _RECORD: np.array(json.dumps(record))}
         write_arrays(self.folder / f"epoch-{state.epoch:05d}.npz", arrays, compress=False)
-        kept = {path for _, path in self._by_epoch()[:_KEPT]}
-        for _, path in self._by_epoch()[_KEPT:]:
-            path.unlink()
-        wanted = {self._best(read_record(path)["best_epoch"]) for path in kept}
-        for path in self.folder.glob("best-*.npz"):
+        # What lies after this epoch is of a state that was rejected.
+        kept = [path for epoch, path in self._by_epoch() if epoch <= state.epoch][:_KEPT]
+        wanted = {*kept, *(self._best(epoch) for epoch in map(_read_best_epoch, kept) if epoch)}
+        for path in self.folder.glob("*.npz"):
             if path not in wanted:
                 path.unlink()
 
@@ -84,6 +90,7 @@ class Checkpoints:
                 variables=list(arrays.values()),
                 best_weights=None if best is None else list(best.values()),
                 history=record["history"],
+                origin=record["origin"],
             )
         return None
 
@@ -96,10 +103,12 @@ class Checkpoints:
         return sorted(found, reverse=True)
 
 
-def read_record(path: pathlib.Path) -> dict[str, Any]:
-    """The plain part of a checkpoint: epoch, best epoch, history."""
-    with np.load(path, allow_pickle=False) as stored:
-        return json.loads(str(stored[_RECORD]))
+def _read_best_epoch(path: pathlib.Path) -> int | None:
+    """The best epoch that a state refers to; None if the file is damaged."""
+    try:
+        return json.loads(str(read_arrays(path, [_RECORD])[_RECORD]))["best_epoch"]
+    except (ValueError, KeyError):
+        return None
 
 
 def _numbered(values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Compiled steps: an epoch is a few calls of one function, on one device or many."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -139,8 +139,12 @@ def predict(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
 
     Returns: float32 [examples, outputs].
     """
-    inputs_spec, _ = batches.element_spec
-    run = tf.function(
-        lambda inputs: model(inputs, training=False), input_signature=[inputs_spec]
-    ).get_concrete_function()
-    return np.concatenate([run(inputs).numpy() for inputs, _ in batches])
+    return predict_splits(model, {"": batches})[""]
+
+
+def predict_splits(model: keras.Model, splits: Mapping[str, tf.data.Dataset]) -> dict[str, np.ndarray]:
+    """A model's outputs for every example of several splits of one data set, as `predict`, compiled once."""
+    inputs_spec, _ = next(iter(splits.values())).element_spec
+    run = tf.function(lambda inputs: model(inputs, training=False), input_signature=[inputs_spec])
+    run = run.get_concrete_function()
+    return {name: np.concatenate([run(inputs).numpy() for inputs, _ in batches]) for name, batches in splits.items()}

@@ -1,6 +1,7 @@
 """The one training loop."""
 
 import dataclasses
+import pathlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from tfunits.artifacts import EventWriter, RunDir, write_table
-from tfunits.configs import TrainingConfig
+from tfunits.configs import TrainingConfig, UserError, reject, short_hash
 from tfunits.training.batches import with_weights
 from tfunits.training.checkpoint import Checkpoints, State, assign_variables, read_variables
 from tfunits.training.engine import Totals, make_evaluation, make_train_steps
@@ -58,7 +59,7 @@ def fit(
     data: Any,
     config: TrainingConfig,
     *,
-    run_dir: RunDir | str | None = None,
+    run_dir: RunDir | str | pathlib.Path | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> TrainingResult:
     """Train a model; afterwards it has the weights that `config.measured_weights` names.
@@ -69,7 +70,7 @@ def fit(
 
     Args:
       model: built inside the strategy's scope, with logits (or one score, for the hinge loss) as output.
-      data: a `tfunits.datasets.Dataset`, or anything with its `.epoch`, `.validation`, `.splits`.
+      data: a `tfunits.datasets.Dataset`, or anything with its `.epoch`, `.batches` and `.splits`.
       config: how to train.
       run_dir: where history.csv, timing.csv, checkpoints and TensorBoard events go; None keeps nothing.
       strategy: where to train; TensorFlow's current one if None.
@@ -77,14 +78,16 @@ def fit(
     Returns: a `TrainingResult`.
 
     Raises:
-      ValueError: a batch larger than the data or smaller than the number of devices.
+      ValueError: a batch larger than the data or smaller than the number of devices, or a run directory whose
+        checkpoints are of another training, network or number of devices.
 
     Example:
       >>> data = tfunits.datasets.load("digits", preprocessing="vector64")
       >>> model = tfunits.models.build("mlp", input_shape=data.input_shape, num_classes=data.num_classes)
       >>> result = tfunits.training.fit(model, data, TrainingConfig(learning_rate=0.1, batch_size=32, epochs=5))
     """
-    run_dir = RunDir(run_dir) if isinstance(run_dir, str) else run_dir
+    if run_dir is not None and not isinstance(run_dir, RunDir):
+        run_dir = RunDir(run_dir)
     return _Training(model, data, config, run_dir, strategy or tf.distribute.get_strategy()).run()
 
 
@@ -103,15 +106,17 @@ class _Training:
         self.batch_size = config.effective_batch_size
         self.replicas = strategy.num_replicas_in_sync
         if self.batch_size < self.replicas:
-            raise ValueError(f"batch_size: expected at least one example for each of the {self.replicas} devices, "
-                             f"received {self.batch_size}")  # fmt: skip
+            raise reject(
+                "batch_size",
+                self.batch_size,
+                f"at least one example for each of the {self.replicas} devices of a batch",
+            )
         norms = [layer for layer in _all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
         # Padding would enter the statistics of batch normalisation; on one device no padding is needed.
         self.drop_last = bool(norms) and self.replicas > 1
         self.steps = steps_per_epoch(len(data.splits["train"]), self.batch_size, drop_last=self.drop_last)
         if not self.steps:
-            raise ValueError(f"batch_size: expected at most the {len(data.splits['train'])} training examples, "
-                             f"received {self.batch_size}")  # fmt: skip
+            raise reject("batch_size", self.batch_size, f"at most the {len(data.splits['train'])} training examples")
         self.batch_norm_momentum = _shorten_averages(norms, config.epochs * self.steps)
         self.rates = learning_rates(config, self.steps)
         with strategy.scope():
@@ -142,9 +147,10 @@ class _Training:
         ) as bar:  # fmt: skip
             while len(self.history) < self.config.epochs and not self._is_patience_over():
                 start = time.perf_counter()
-                row = self._run_epoch(len(self.history), bar)
+                row, per_step = self._run_epoch(len(self.history), bar)
                 diverged = not np.isfinite([row["train_loss"], row["validation_loss"]]).all()
-                self._finish_epoch(row, time.perf_counter() - start, events, diverged)
+                seconds = {"seconds": time.perf_counter() - start, "seconds_per_step": per_step}
+                self._finish_epoch(row, seconds, events, diverged)
                 bar.set_postfix(epoch=row["epoch"], validation=f"{row['validation_accuracy']:.3f}")
                 if diverged:
                     break
@@ -152,18 +158,20 @@ class _Training:
             events.close()
         return self._result(diverged)
 
-    def _run_epoch(self, epoch: int, bar: tqdm) -> dict[str, Any]:
+    def _run_epoch(self, epoch: int, bar: tqdm) -> tuple[dict[str, Any], float]:
+        """Train and validate; returns the row of the history, and seconds per training step."""
         augment = "augmentation" in self.config.regularizers
         batches = self.data.epoch(epoch, self.config.seed, self.batch_size, augment=augment)
         iterator = iter(self._distribute(batches.take(self.steps)))
-        totals, done = Totals(), 0
+        totals, done, start = Totals(), 0, time.perf_counter()
         while done < self.steps and np.isfinite(totals.loss):
             count = min(_STEPS_PER_CALL, self.steps - done)
             totals += self.train_steps(iterator, count)
             done += count
             bar.update(count)
+        per_step = (time.perf_counter() - start) / done
         validation = self.evaluate(self.validation, self.validation_batches)
-        return {
+        row = {
             "epoch": epoch + 1,
             "steps": epoch * self.steps + done,
             "learning_rate": float(self.rates[epoch * self.steps]),
@@ -172,8 +180,11 @@ class _Training:
             "validation_loss": validation.mean_loss,
             "validation_accuracy": validation.accuracy,
         }
+        return row, per_step
 
-    def _finish_epoch(self, row: dict[str, Any], seconds: float, events: EventWriter | None, diverged: bool) -> None:
+    def _finish_epoch(
+        self, row: dict[str, Any], seconds: Mapping[str, float], events: EventWriter | None, diverged: bool
+    ) -> None:
         """Note an epoch in history and, with a run directory, in its files; the checkpoint is written last."""
         self.history.append(row)
         if self._best_epoch() == row["epoch"]:
@@ -181,15 +192,15 @@ class _Training:
         if not self.run_dir:
             return
         write_table(self.run_dir.history, pd.DataFrame(self.history))
-        per_step = seconds / self.steps
-        _append_timing(self.run_dir, {"epoch": row["epoch"], "seconds": seconds, "seconds_per_step": per_step})
-        self._write_events(events, row, per_step)
+        _append_timing(self.run_dir, {"epoch": row["epoch"], **seconds})
+        self._write_events(events, row, seconds["seconds_per_step"])
         if not diverged:
             state = State(
                 epoch=row["epoch"],
                 variables=read_variables(self.variables),
                 best_weights=self.best_weights,
                 history=self.history,
+                origin=self._origin(),
             )
             self.checkpoints.save(state, self._best_epoch())
 
@@ -212,9 +223,33 @@ class _Training:
         state = self.checkpoints.latest() if self.checkpoints else None
         if state is None:
             return
+        self._check_origin(state.origin)
         assign_variables(self.variables, state.variables)
         self.history = [dict(row) for row in state.history]
         self.best_weights = state.best_weights
+
+    def _origin(self) -> dict[str, Any]:
+        """What a checkpoint must share with this training to continue it with the same bits."""
+        network = [[variable.path, list(variable.shape)] for variable in self.variables]
+        return {
+            "settings": short_hash(dataclasses.asdict(self.config)),
+            "network": short_hash(network),
+            "num_devices": self.replicas,
+        }
+
+    def _check_origin(self, origin: Mapping[str, Any]) -> None:
+        own = self._origin()
+        if origin["num_devices"] != own["num_devices"]:
+            raise reject(
+                "num_devices", own["num_devices"],
+                f"the {origin['num_devices']} on which {self.run_dir.path} was begun, since others give other bits",
+            )  # fmt: skip
+        for part in ("settings", "network"):
+            if origin[part] != own[part]:
+                raise UserError(
+                    f"run_dir: expected the checkpoints of this training, received those of other {part} in "
+                    f"{self.run_dir.checkpoints}; use another directory"
+                )
 
     def _result(self, diverged: bool) -> TrainingResult:
         last = read_variables(self.model.variables)
@@ -255,7 +290,9 @@ def _shorten_averages(norms: Sequence[keras.layers.BatchNormalization], num_step
 
 
 def _all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return model._flatten_layers(include_self=False, recursive=True)
+    """Layers of a model and of the models inside it."""
+    inner = [_all_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
+    return [layer for layers in inner for layer in layers]
 
 
 def _append_timing(run_dir: RunDir, row: Mapping[str, Any]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from tfunits.configs import reject
+
 
 def cross_entropy(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     """-log softmax(outputs)[label] of every example; outputs are logits [batch, classes]. Returns [batch]."""
@@ -40,8 +42,7 @@ def decayed_variables(model: keras.Model, pattern: str) -> list[keras.Variable]:
     chosen = [variable for variable in model.trainable_variables if re.search(pattern, variable.path)]
     if not chosen:
         paths = ", ".join(variable.path for variable in model.trainable_variables[:4])
-        raise ValueError(f"decayed_variables: expected a pattern that matches variables, received {pattern!r}; "
-                         f"their paths are like {paths}")  # fmt: skip
+        raise reject("decayed_variables", pattern, "a pattern that matches variables", f"their paths are like {paths}")
     return chosen
 
 
