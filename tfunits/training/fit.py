@@ -230,7 +230,11 @@ class _Training:
 
     def _origin(self) -> dict[str, Any]:
         """What a checkpoint must share with this training to continue it with the same bits."""
-        network = [[variable.path, list(variable.shape)] for variable in self.variables]
+        # Seed generators and optimisers are numbered as they are made; only weights have lasting names.
+        network = [
+            [variable.path for variable in self.model.trainable_variables],
+            [list(v.shape) for v in self.variables],
+        ]
         return {
             "settings": short_hash(dataclasses.asdict(self.config)),
             "network": short_hash(network),

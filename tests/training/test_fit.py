@@ -1,0 +1,338 @@
+"""The training loop: devices, history, patience, best weights, batch normalisation, divergence, seeds."""
+
+import dataclasses
+import importlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfunits import datasets, models, training
+from tfunits.artifacts import RunDir
+from tfunits.configs import TrainingConfig
+from tfunits.layers import ReplicaDropout
+from tfunits.training import fit
+
+fit_module = importlib.import_module("tfunits.training.fit")
+
+# 75 training examples: nine batches of 8 and one of 3.
+CONFIG = TrainingConfig(learning_rate=0.1, batch_size=8, epochs=2)
+
+
+def make_mlp(strategy: tf.distribute.Strategy | None = None) -> keras.Model:
+    with (strategy or tf.distribute.get_strategy()).scope():
+        return models.build("mlp", size=0.0625, input_shape=(5,), num_classes=3, initializer="he_normal")
+
+
+def make_normalized(strategy: tf.distribute.Strategy | None = None, *, synchronized: bool = True) -> keras.Model:
+    """A convolution, batch normalisation and a linear head on images of 6 x 6 pixels."""
+    initializer = keras.initializers.HeNormal(seed=1)
+    with (strategy or tf.distribute.get_strategy()).scope():
+        inputs = keras.Input((6, 6, 1))
+        tensor = keras.layers.Conv2D(3, 3, kernel_initializer=initializer, name="conv")(inputs)
+        tensor = keras.layers.BatchNormalization(momentum=0.997, synchronized=synchronized, name="norm")(tensor)
+        tensor = keras.layers.Flatten(name="flatten")(keras.layers.ReLU(name="relu")(tensor))
+        return keras.Model(inputs, keras.layers.Dense(3, kernel_initializer=initializer, name="logits")(tensor))
+
+
+@pytest.fixture
+def pictures(rng) -> datasets.Dataset:
+    """72 training images of noise around three patterns, 12 of validation and 5 of test."""
+    labels = rng.integers(3, size=89).astype("int32")
+    images = (rng.normal(size=(3, 6, 6, 1))[labels] + rng.normal(size=(89, 6, 6, 1))).astype("float32")
+    bounds = {"train": slice(72), "validation": slice(72, 84), "test": slice(84, 89)}
+    splits = {name: datasets.Split(inputs=images[part], labels=labels[part]) for name, part in bounds.items()}
+    return datasets.Dataset(name="pictures", num_classes=3, splits=splits)
+
+
+def read(model: keras.Model) -> list[np.ndarray]:
+    return [variable.numpy() for variable in model.variables]
+
+
+def distance(first: list[np.ndarray], second: list[np.ndarray]) -> float:
+    """The largest difference between two networks' variables."""
+    return max(np.abs(a.astype("float64") - b).max() for a, b in zip(first, second, strict=True))
+
+
+def assert_same_bits(first: list[np.ndarray], second: list[np.ndarray]) -> None:
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def forward(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Logits of the mlp in float64."""
+    kernel, bias, last_kernel, last_bias = (value.astype("float64") for value in read(model))
+    return np.maximum(inputs @ kernel + bias, 0) @ last_kernel + last_bias
+
+
+def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
+
+
+class TestDevices:
+    @pytest.mark.parametrize("batch_size", [8, 7])
+    def test_weights_do_not_depend_on_the_number_of_devices(self, blobs, two_devices, batch_size):
+        config = dataclasses.replace(CONFIG, batch_size=batch_size, weight_decay=0.01)
+        one, two, other = make_mlp(), make_mlp(two_devices), make_mlp()
+        fit(one, blobs, config)
+        fit(two, blobs, config, strategy=two_devices)
+        # Sums over 8 examples in another order, twenty steps long: some 1e-7 each.
+        assert distance(read(one), read(two)) < 1e-5
+        # Another way of cutting the same examples is seen.
+        fit(other, blobs, dataclasses.replace(config, batch_size=9))
+        assert distance(read(one), read(other)) > 1e-3
+
+    def test_batch_normalisation_sees_the_whole_batch_on_every_device(self, pictures, two_devices):
+        one, two = make_normalized(), make_normalized(two_devices)
+        apart = make_normalized(two_devices, synchronized=False)
+        fit(one, pictures, CONFIG)
+        fit(two, pictures, CONFIG, strategy=two_devices)
+        assert distance(read(one), read(two)) < 1e-5
+        fit(apart, pictures, CONFIG, strategy=two_devices)
+        assert distance(read(one), read(apart)) > 1e-3
+
+    def test_an_uneven_last_batch_is_dropped_only_from_batch_normalisation_on_several_devices(
+        self, blobs, pictures, two_devices
+    ):
+        config = dataclasses.replace(CONFIG, batch_size=10, epochs=1)
+        steps = [
+            fit(make(strategy), data, config, strategy=strategy).history["steps"].item()
+            for make, data in ((make_mlp, blobs), (make_normalized, pictures))
+            for strategy in (None, two_devices)
+        ]
+        assert steps == [8, 8, 8, 7]
+
+    @pytest.mark.parametrize("devices", [1, 2])
+    def test_history_counts_every_validation_example_once(self, blobs, two_devices, devices):
+        strategy = two_devices if devices == 2 else None
+        model = make_mlp(strategy)
+        history = fit(model, blobs, CONFIG, strategy=strategy).history
+        # 12 examples in batches of 8 and 4.
+        part = blobs.splits["validation"]
+        logits = forward(model, part.inputs)
+        assert history["validation_accuracy"].iloc[-1] == np.mean(logits.argmax(axis=1) == part.labels)
+        expected = losses(logits, part.labels)
+        np.testing.assert_allclose(history["validation_loss"].iloc[-1], expected.mean(), rtol=1e-5)
+        assert abs(np.mean([expected[:8].mean(), expected[8:].mean()]) / expected.mean() - 1) > 1e-3
+
+    def test_fewer_examples_than_devices_are_refused(self, blobs, two_devices):
+        message = "^--batch_size=1: expected at least one example for each of the 2 devices"
+        with pytest.raises(ValueError, match=message):
+            fit(make_mlp(two_devices), blobs, dataclasses.replace(CONFIG, batch_size=1), strategy=two_devices)
+
+
+class TestHistory:
+    def test_training_numbers_are_those_of_the_weights_before_each_step(self, blobs):
+        """At a rate that changes nothing, they are those of the whole training set."""
+        model = make_mlp()
+        history = fit(model, blobs, dataclasses.replace(CONFIG, learning_rate=1e-12)).history
+        part = blobs.splits["train"]
+        logits = forward(model, part.inputs)
+        assert history["train_accuracy"].tolist() == [np.mean(logits.argmax(axis=1) == part.labels)] * 2
+        np.testing.assert_allclose(history["train_loss"], losses(logits, part.labels).mean(), rtol=1e-5)
+
+    def test_epochs_steps_and_rates(self, blobs):
+        config = dataclasses.replace(CONFIG, epochs=3, schedule="exponential", decay_rate=0.5)
+        history = fit(make_mlp(), blobs, config).history
+        assert history["epoch"].tolist() == [1, 2, 3]
+        assert history["steps"].tolist() == [10, 20, 30]
+        np.testing.assert_allclose(history["learning_rate"], [0.1, 0.05, 0.025], rtol=1e-6)
+
+    def test_no_epoch_leaves_the_network_as_it_is(self, pictures):
+        model = make_normalized()
+        before = read(model)
+        result = fit(model, pictures, dataclasses.replace(CONFIG, epochs=0))
+        assert_same_bits(read(model), before)
+        assert (len(result.history), result.best_epoch, result.diverged) == (0, 0, False)
+        assert_same_bits(result.best_weights, before)
+        assert result.batch_norm_momentum == 0.997
+
+    def test_a_run_directory_named_by_text_gets_the_files(self, blobs, tmp_path):
+        result = fit(make_mlp(), blobs, CONFIG, run_dir=str(tmp_path / "run"))
+        lines = (tmp_path / "run" / "history.csv").read_text().splitlines()
+        assert lines[0].split(",") == list(result.history)
+        assert [float(text) for text in lines[2].split(",")] == result.history.iloc[1].tolist()
+        timing = (tmp_path / "run" / "timing.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in timing] == ["epoch", "1", "2"]
+
+    def test_at_most_ten_epochs_have_histograms(self, blobs, tmp_path):
+        config = dataclasses.replace(CONFIG, epochs=15, batch_size=75)
+        fit(make_mlp(), blobs, config, run_dir=RunDir(tmp_path))
+        (file,) = (tmp_path / "tensorboard").iterdir()
+        steps: dict[str, list[int]] = {}
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                steps.setdefault(value.tag, []).append(event.step)
+        assert steps["loss/train"] == list(range(1, 16))
+        shown = steps["weights/hidden/kernel"]
+        assert len(shown) == 10
+        assert (shown[0], shown[-1]) == (1, 15)
+
+
+class TestLearning:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"optimizer": "momentum", "schedule": "constant"},
+            {"optimizer": "sgd", "schedule": "piecewise", "drop_epochs": (2.5,)},
+            {"optimizer": "adam", "schedule": "exponential", "learning_rate": 0.05},
+            {"optimizer": "rmsprop", "schedule": "cosine", "learning_rate": 0.02},
+        ],
+        ids=lambda settings: settings["optimizer"],
+    )
+    def test_every_optimizer_and_schedule_lowers_the_loss(self, blobs, settings):
+        history = fit(make_mlp(), blobs, dataclasses.replace(CONFIG, epochs=4, **settings)).history
+        assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
+        assert history["validation_accuracy"].iloc[-1] > 0.6
+
+    def test_hinge_trains_a_network_of_one_output(self, rng):
+        inputs = rng.normal(size=(60, 4)).astype("float32")
+        part = datasets.Split(inputs=inputs, labels=(inputs[:, 0] > 0).astype("int32"))
+        data = datasets.Dataset(name="signs", num_classes=2, splits=dict.fromkeys(("train", "validation"), part))
+        model = models.build("fc5", size=0.0625, input_shape=(4,), num_classes=2)
+        history = fit(model, data, dataclasses.replace(CONFIG, loss="hinge", epochs=6)).history
+        assert history["train_accuracy"].iloc[-1] > 0.9
+        scores = training.predict(model, data.validation)
+        expected = np.maximum(0, 1 - (2 * part.labels - 1) * scores[:, 0].astype("float64"))
+        np.testing.assert_allclose(history["validation_loss"].iloc[-1], expected.mean(), rtol=1e-5)
+
+    def test_the_factor_k_is_a_larger_batch_and_rate(self, blobs):
+        one, other, plain = make_mlp(), make_mlp(), make_mlp()
+        fit(one, blobs, dataclasses.replace(CONFIG, k=2))
+        fit(other, blobs, dataclasses.replace(CONFIG, batch_size=16, learning_rate=0.2))
+        fit(plain, blobs, CONFIG)
+        assert_same_bits(read(one), read(other))
+        assert distance(read(one), read(plain)) > 1e-2
+
+    def test_penalized_weights_end_smaller(self, blobs):
+        norms = []
+        for weight_decay in (0.0, 0.3):
+            model = make_mlp()
+            config = dataclasses.replace(CONFIG, epochs=4, weight_decay=weight_decay, decayed_variables="hidden/kernel")
+            fit(model, blobs, config)
+            norms.append(np.linalg.norm(read(model)[0]))
+        assert norms[1] < 0.5 * norms[0]
+
+    def test_a_rate_out_of_hand_is_reported_not_raised(self, blobs, tmp_path):
+        result = fit(make_mlp(), blobs, dataclasses.replace(CONFIG, learning_rate=1e30), run_dir=RunDir(tmp_path))
+        assert result.diverged
+        assert len(result.history) == 1
+        assert not np.isfinite(result.history["train_loss"].item())
+        # What cannot be gone on from is not kept.
+        assert not list(tmp_path.glob("checkpoints/*"))
+
+    @pytest.mark.parametrize("regularizers", [("augmentation",), ("none",)])
+    def test_augmentation_is_asked_for_by_name(self, pictures, regularizers):
+        asked = []
+
+        class Watched:
+            def __getattr__(self, name):
+                return getattr(pictures, name)
+
+            def epoch(self, *arguments, augment):
+                asked.append(augment)
+                return pictures.epoch(*arguments)
+
+        fit(make_normalized(), Watched(), dataclasses.replace(CONFIG, epochs=1, regularizers=regularizers))
+        assert asked == [regularizers == ("augmentation",)]
+
+
+class TestPatience:
+    def test_training_stops_once_patience_is_over(self, blobs):
+        # Nothing changes at this rate, so that the first epoch stays the best.
+        config = dataclasses.replace(CONFIG, learning_rate=1e-12, epochs=9, patience=2)
+        result = fit(make_mlp(), blobs, config)
+        assert (result.best_epoch, len(result.history)) == (1, 3)
+        assert len(fit(make_mlp(), blobs, dataclasses.replace(config, patience=9)).history) == 9
+
+    def test_best_weights_are_those_of_the_best_epoch(self, blobs):
+        config = dataclasses.replace(CONFIG, learning_rate=2.0, epochs=8)
+        model = make_mlp()
+        result = fit(model, blobs, dataclasses.replace(config, measured_weights="best"))
+        accuracies = result.history["validation_accuracy"].to_numpy()
+        assert result.best_epoch == accuracies.argmax() + 1
+        assert 1 < result.best_epoch < 8
+        shorter = make_mlp()
+        fit(shorter, blobs, dataclasses.replace(config, epochs=result.best_epoch))
+        assert_same_bits(read(model), read(shorter))
+        assert distance(read(model), result.last_weights) > 1e-2
+
+    def test_last_weights_are_those_of_the_last_epoch(self, blobs):
+        model = make_mlp()
+        result = fit(model, blobs, dataclasses.replace(CONFIG, learning_rate=2.0, epochs=8))
+        assert_same_bits(read(model), result.last_weights)
+        assert distance(read(model), result.best_weights) > 1e-2
+
+
+class TestBatchNormalization:
+    def test_momentum_is_lowered_to_the_length_of_the_training(self, pictures):
+        model = make_normalized()
+        result = fit(model, pictures, dataclasses.replace(CONFIG, epochs=4))
+        assert result.batch_norm_momentum == model.get_layer("norm").momentum == 1 - 10 / 36
+
+    def test_a_long_training_keeps_the_networks_own_momentum(self, pictures):
+        config = dataclasses.replace(CONFIG, epochs=1000, learning_rate=1e-12, patience=1)
+        result = fit(make_normalized(), pictures, config)
+        assert (len(result.history), result.batch_norm_momentum) == (2, 0.997)
+
+    def test_a_network_without_it_has_no_momentum(self, blobs):
+        assert fit(make_mlp(), blobs, CONFIG).batch_norm_momentum is None
+
+    def test_a_short_training_evaluates_above_chance(self, monkeypatch):
+        data = datasets.load("digits", num_examples=512)
+        config = TrainingConfig(learning_rate=0.05, batch_size=32, epochs=2)
+
+        def accuracies() -> tuple[float, float]:
+            model = models.build("resnet18", size=0.0625, input_shape=data.input_shape, num_classes=10)
+            row = fit(model, data, config).history.iloc[-1]
+            return row["train_accuracy"], row["validation_accuracy"]
+
+        trained, evaluated = accuracies()
+        assert min(trained, evaluated) > 0.4
+        monkeypatch.setattr(fit_module, "_shorten_averages", lambda norms, num_steps: None)
+        same, by_chance = accuracies()
+        assert same == trained
+        # Chance is 0.1, with a standard error of 0.02 over 180 examples.
+        assert by_chance < 0.2
+
+
+class TestSeeds:
+    @staticmethod
+    def train(blobs: datasets.Dataset, *, dropout_seed: int | None = None, seed: int = 0) -> list[np.ndarray]:
+        model = make_mlp()
+        if dropout_seed is not None:
+            dropped = ReplicaDropout(0.5, seed=dropout_seed, name="dropout")(model.get_layer("tap_hidden").output)
+            model = keras.Model(model.input, model.get_layer("logits")(dropped))
+        fit(model, blobs, dataclasses.replace(CONFIG, seed=seed))
+        return [variable.numpy() for variable in model.trainable_variables]
+
+    def test_order_follows_the_seed(self, blobs):
+        assert_same_bits(self.train(blobs, seed=1), self.train(blobs, seed=1))
+        assert distance(self.train(blobs, seed=1), self.train(blobs, seed=2)) > 1e-3
+
+    def test_dropout_follows_its_seed(self, blobs):
+        first = self.train(blobs, dropout_seed=1)
+        assert_same_bits(first, self.train(blobs, dropout_seed=1))
+        assert distance(first, self.train(blobs, dropout_seed=2)) > 1e-2
+
+
+@pytest.mark.parametrize("make", [make_mlp, make_normalized])
+def test_a_batch_larger_than_the_data_is_refused(make, blobs, pictures):
+    data = blobs if make is make_mlp else pictures
+    count = len(data.splits["train"])
+    with pytest.raises(ValueError, match=f"batch_size: expected .*{count}.* received {count + 1}"):
+        fit(make(), data, dataclasses.replace(CONFIG, batch_size=count + 1))
+
+
+def test_a_batch_larger_than_the_data_is_refused_on_two_devices(pictures, two_devices):
+    model, config = make_normalized(two_devices), dataclasses.replace(CONFIG, batch_size=73)
+    with pytest.raises(ValueError, match="^--batch_size=73: expected at most the 72 training examples"):
+        fit(model, pictures, config, strategy=two_devices)
+
+
+@pytest.mark.parametrize(
+    ("steps", "drop_last", "expected"), [((75, 8), False, 10), ((75, 8), True, 9), ((72, 8), False, 9)]
+)
+def test_steps_of_an_epoch(steps, drop_last, expected):
+    assert training.steps_per_epoch(*steps, drop_last=drop_last) == expected
