@@ -100,7 +100,6 @@ def test_leftovers_of_a_killed_process_are_removed(run_dir: RunDir) -> None:
     (run_dir.measures / "units.npz").write_text("whole")
     claim(run_dir)
     assert sorted(path.name for path in run_dir.path.rglob("*") if path.is_file()) == [
-        ".holder",
         ".lock",
         "config.json",
         "units.npz",

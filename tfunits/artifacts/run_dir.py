@@ -92,6 +92,7 @@ class RunDir:
             self._hold_to(config)
             yield
         finally:
+            self._holder_file.unlink(missing_ok=True)
             lock.release()
 
     def _holder(self) -> str:
