@@ -228,8 +228,13 @@ def _file_name(name: str, settings: Mapping[str, Any]) -> str:
 
 def _write_once(run: Run, name: str, settings: Mapping[str, Any], make: Callable[[], Mapping]) -> None:
     path = run.run_dir.measures / _file_name(name, settings)
-    if not path.exists():
+    if not _is_measured(path):
         write_json(path, {"measure": name, "settings": dict(settings), **make()})
+
+
+def _is_measured(path: pathlib.Path) -> bool:
+    """Whether a measure's file is there, with the arrays that belong to statistics of units."""
+    return path.is_file() and (not path.name.startswith("units-") or path.with_suffix(".npz").is_file())
 
 
 def _measure_accuracy(run: Run) -> dict[str, Any]:
@@ -324,7 +329,7 @@ STEP_FUNCTIONS: Mapping[str, Callable[[Run], str]] = {"train": train, "measure":
 def is_step_done(run_dir: RunDir, step: str, config: ExperimentConfig) -> bool:
     """Whether a step needs no work: trained; every measure asked for is there; the last report was this one."""
     if step == "measure":
-        return all((run_dir.measures / name).is_file() for name in measure_files(config))
+        return all(_is_measured(run_dir.measures / name) for name in measure_files(config))
     if not run_dir.is_done(step):
         return False
     return step == "train" or read_json(run_dir.done_file(step)).get("of") == _report_key(config)
