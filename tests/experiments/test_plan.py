@@ -1,0 +1,51 @@
+"""The plan of a grid."""
+
+from tiny_runs import carry_out, make_config, save_network, snapshot
+
+from tfunits import experiments
+from tfunits.artifacts import RunDir
+from tfunits.configs import ExecutionConfig
+
+
+def plan(root, *configs, **execution) -> None:
+    experiments.plan_grid(configs, ExecutionConfig(run_root=str(root), **execution))
+
+
+def test_a_plan_names_runs_parameters_steps_and_creates_nothing(tmp_path, capsys):
+    root = tmp_path / "runs"
+    configs = [make_config(size=size, epochs=3) for size in (0.0625, 1)]
+    plan(root, *configs)
+    header, narrow, wide, total = capsys.readouterr().out.splitlines()
+    assert header.split() == ["run", "parameters", "steps", "done", "state"]
+    # 64 n + n + 10 n + 10 weights of n hidden units; 34 batches of 32 hold 1,078 examples.
+    assert narrow.split() == [RunDir.of(configs[0], root).name, "610", "102", "-", "new"]
+    assert wide.split() == [RunDir.of(configs[1], root).name, "9,610", "102", "-", "new"]
+    assert total == f"2 runs in {root}, 0 finished; nothing was run"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_says_what_is_done(tmp_path, capsys):
+    half, whole = make_config(epochs=0, seed=1), make_config(epochs=0)
+    assert carry_out(tmp_path, half, steps=("train",)) == carry_out(tmp_path, whole) == 0
+    before = snapshot(tmp_path)
+    capsys.readouterr()
+    plan(tmp_path, half, whole, make_config(epochs=0, seed=2))
+    _, *rows, total = capsys.readouterr().out.splitlines()
+    states = [["train", "to be continued"], ["train,measure,report", "finished"], ["-", "new"]]
+    assert [row.split(maxsplit=4)[3:] for row in rows] == states
+    assert total == f"3 runs in {tmp_path}, 1 finished; nothing was run"
+    assert snapshot(tmp_path) == before
+
+
+def test_a_plan_of_a_users_network_counts_nothing(tmp_path, capsys):
+    config = make_config(model=save_network(tmp_path / "own.keras", (64,)), preprocessing="vector64")
+    plan(tmp_path / "runs", config)
+    assert capsys.readouterr().out.splitlines()[1].split()[1:] == ["-", "-", "-", "new"]
+
+
+def test_a_plan_counts_the_steps_of_its_devices(tmp_path, capsys):
+    """Batch normalisation on several devices leaves the uneven last batch of 22 out."""
+    config = make_config(model="resnet18", epochs=3)
+    for num_devices, steps in ((1, 3 * 34), (2, 3 * 33)):
+        plan(tmp_path, config, num_devices=num_devices)
+        assert capsys.readouterr().out.splitlines()[1].split()[2] == str(steps)

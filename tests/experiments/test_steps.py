@@ -1,0 +1,170 @@
+"""Steps of one run: their names, and a user's own network measured as it is."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from tiny_runs import carry_out, make_config, measure_names, save_network
+
+from tfunits import datasets, experiments
+from tfunits.artifacts import RunDir
+from tfunits.configs import ExecutionConfig
+
+
+def measure_own(tmp_path: pathlib.Path, model: str, **fields) -> tuple[int, RunDir]:
+    config = make_config(model=model, **fields)
+    return carry_out(tmp_path / "runs", config, steps=("measure",)), RunDir.of(config, tmp_path / "runs")
+
+
+def accuracies(run_dir: RunDir) -> dict[str, dict]:
+    (file,) = run_dir.measures.glob("accuracy-*.json")
+    return json.loads(file.read_text())["splits"]
+
+
+def test_a_users_network_is_measured(tmp_path):
+    model = save_network(tmp_path / "own.keras", (8, 8, 1))
+    code, run_dir = measure_own(tmp_path, model, preprocessing="image8", measured_splits=("test", "validation"))
+    assert code == 0
+    assert run_dir.name.startswith("own-digits-s1-0-")
+    assert measure_names(run_dir) == {"accuracy.json", "ablation.json", "units.json", "units.npz"}
+    assert len(list(run_dir.measures.glob("*.json"))) == 5
+    part = datasets.load("digits", preprocessing="image8").splits["test"]
+    kernel, bias, last_kernel, last_bias = keras.models.load_model(tmp_path / "own.keras").get_weights()
+    outputs = np.maximum(part.inputs.reshape(-1, 64) @ kernel + bias, 0) @ last_kernel + last_bias
+    np.testing.assert_allclose(np.load(run_dir.logits)["test"], outputs, atol=1e-5)
+    assert accuracies(run_dir)["test"] == {
+        "accuracy": np.mean(outputs.argmax(axis=1) == part.labels), "examples": 539
+    }  # fmt: skip
+    assert not run_dir.history.exists()
+    assert not run_dir.model.exists()
+
+
+def test_a_users_report_needs_no_training(tmp_path):
+    config = make_config(model=save_network(tmp_path / "own.keras", (64,)), preprocessing="vector64")
+    assert carry_out(tmp_path, config) == 0
+    run_dir = RunDir.of(config, tmp_path)
+    assert sorted(path.name for path in run_dir.figures.iterdir()) == [
+        "ablation_test_channel.png",
+        "correlations_test.png",
+    ]
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_a_users_network_of_one_output_is_read_by_its_kind(tmp_path, activation):
+    """A score counts from 0, a probability from one half."""
+    model = save_network(tmp_path / "own.keras", (10,), outputs=1, activation=activation)
+    code, run_dir = measure_own(tmp_path, model, dataset="digits_parity")
+    assert code == 0
+    logits = np.load(run_dir.logits)
+    classes = logits["test"][:, 0] >= (0.5 if activation == "sigmoid" else 0)
+    assert 0.1 < classes.mean() < 0.9
+    assert accuracies(run_dir)["test"]["accuracy"] == np.mean(classes == logits["test_labels"])
+
+
+def test_the_same_content_is_the_same_run_wherever_it_lies(tmp_path):
+    model = save_network(tmp_path / "own.keras", (64,))
+    (tmp_path / "other").mkdir()
+    copy = pathlib.Path(tmp_path / "other" / "own.keras")
+    copy.write_bytes((tmp_path / "own.keras").read_bytes())
+    first, second = (make_config(model=m, preprocessing="vector64") for m in (model, f"file:{copy}"))
+    assert RunDir.of(first, tmp_path).name == RunDir.of(second, tmp_path).name
+    other = make_config(model=save_network(tmp_path / "own.keras", (64,), outputs=11), preprocessing="vector64")
+    assert RunDir.of(other, tmp_path).name != RunDir.of(first, tmp_path).name
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    damaged = bytearray(content)
+    damaged[len(damaged) // 2] ^= 0x10
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda content: b"", lambda content: b"no archive" * 9])
+def test_a_damaged_file_is_one_line(tmp_path, capsys, damage):
+    model = save_network(tmp_path / "own.keras", (64,))
+    (tmp_path / "own.keras").write_bytes(damage((tmp_path / "own.keras").read_bytes()))
+    code, run_dir = measure_own(tmp_path, model, preprocessing="vector64")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 1
+    assert line.startswith(f"{run_dir.name}: model file: expected a ")
+    assert str(tmp_path / "own.keras") in line
+    assert run_dir.status()["state"] == "failed"
+    assert not run_dir.error_log.exists()
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 1), (64,), (8, 8, 3)])
+def test_a_network_of_other_inputs_is_one_line(tmp_path, capsys, shape):
+    code, run_dir = measure_own(tmp_path, save_network(tmp_path / "own.keras", shape), preprocessing="image8")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 1
+    assert "expected a network that reads (8, 8, 1), as digits gives with --preprocessing=image8" in line
+    assert f"received one that reads {shape}" in line
+    assert not run_dir.error_log.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "shape", "outputs", "accepted"),
+    [
+        ({"preprocessing": "vector64"}, (64,), 3, "(10,)"),
+        ({"preprocessing": "vector64"}, (64,), 1, "(10,)"),
+        ({"dataset": "digits_parity"}, (10,), 10, "(2,) or (1,)"),
+    ],
+)
+def test_a_network_of_other_classes_is_one_line(tmp_path, capsys, fields, shape, outputs, accepted):
+    code, _ = measure_own(tmp_path, save_network(tmp_path / "own.keras", shape, outputs), **fields)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 1
+    assert f"expected one output of shape {accepted}, a score a class of" in line
+    assert f"received ({outputs},); choose its data with --dataset" in line
+
+
+def test_a_network_without_taps_is_one_line(tmp_path, capsys):
+    keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, name="scores")]).save(tmp_path / "own.keras")
+    code, run_dir = measure_own(tmp_path, f"file:{tmp_path / 'own.keras'}", preprocessing="vector64")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 1
+    assert "expected activations or merges between input and output" in line
+    assert "traceback" not in line
+
+
+def test_measure_files_are_what_the_step_writes(tmp_path):
+    config = make_config(epochs=0, measured_splits=("test", "train"), ablation_unit=("channel", "location"))
+    assert carry_out(tmp_path, config, steps=("train", "measure")) == 0
+    written = {path.name for path in RunDir.of(config, tmp_path).measures.glob("*.json")}
+    assert written == set(experiments.measure_files(config))
+    assert len(written) == 7
+
+
+def test_steps_come_in_their_order():
+    assert experiments.steps_of(make_config(), ExecutionConfig()) == ["train", "measure", "report"]
+    assert experiments.steps_of(make_config(), ExecutionConfig(steps=("report", "train"))) == ["train", "report"]
+    assert set(experiments.STEP_FUNCTIONS) == {"train", "measure", "report"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> RunDir:
+    root = tmp_path_factory.mktemp("finished")
+    assert carry_out(root, make_config(epochs=0)) == 0
+    return RunDir.of(make_config(epochs=0), root)
+
+
+@pytest.mark.parametrize(
+    ("step", "fields", "done"),
+    [
+        ("train", {}, True),
+        ("train", {"draws": 2}, True),
+        ("measure", {}, True),
+        ("measure", {"tolerance": 0.1}, True),
+        ("measure", {"draws": 2}, False),
+        ("measure", {"measured_splits": ("train",)}, False),
+        ("report", {}, True),
+        ("report", {"tolerance": 0.1}, False),
+    ],
+)
+def test_a_step_is_done_for_the_options_that_decide_it(finished, step, fields, done):
+    assert experiments.is_step_done(finished, step, make_config(epochs=0, **fields)) == done
