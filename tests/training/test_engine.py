@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfunits.configs import TrainingConfig
-from tfunits.training import Totals, make_evaluation, predict
+from tfunits.training import Totals, make_evaluation, predict, predict_splits
 from tfunits.training.batches import with_weights
 from tfunits.training.engine import make_train_steps
 
@@ -126,6 +126,18 @@ def test_evaluation_of_a_hinge_score(examples, two_devices):
 def test_totals_add_up():
     total = Totals(loss=3, correct=1, count=4) + Totals(loss=1, correct=3, count=4)
     assert (total.mean_loss, total.accuracy) == (0.5, 0.5)
+
+
+def test_predictions_of_several_splits_are_those_of_each(examples):
+    model = make_model(tf.distribute.get_strategy())
+    splits = {
+        name: tf.data.Dataset.from_tensor_slices(tuple(array[part] for array in examples)).batch(4)
+        for name, part in {"train": slice(9), "test": slice(9, 13)}.items()
+    }
+    outputs = predict_splits(model, splits)
+    whole = predict(model, tf.data.Dataset.from_tensor_slices(examples).batch(13))
+    np.testing.assert_allclose(outputs["train"], whole[:9], atol=1e-6)
+    np.testing.assert_allclose(outputs["test"], whole[9:], atol=1e-6)
 
 
 def test_predictions_come_in_order(examples):

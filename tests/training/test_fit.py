@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import pathlib
 
 import keras
 import numpy as np
@@ -148,8 +149,9 @@ class TestHistory:
         assert_same_bits(result.best_weights, before)
         assert result.batch_norm_momentum == 0.997
 
-    def test_a_run_directory_named_by_text_gets_the_files(self, blobs, tmp_path):
-        result = fit(make_mlp(), blobs, CONFIG, run_dir=str(tmp_path / "run"))
+    @pytest.mark.parametrize("kind", [str, pathlib.Path, RunDir])
+    def test_a_run_directory_gets_the_files(self, blobs, tmp_path, kind):
+        result = fit(make_mlp(), blobs, CONFIG, run_dir=kind(tmp_path / "run"))
         lines = (tmp_path / "run" / "history.csv").read_text().splitlines()
         assert lines[0].split(",") == list(result.history)
         assert [float(text) for text in lines[2].split(",")] == result.history.iloc[1].tolist()
@@ -275,6 +277,12 @@ class TestBatchNormalization:
         config = dataclasses.replace(CONFIG, epochs=1000, learning_rate=1e-12, patience=1)
         result = fit(make_normalized(), pictures, config)
         assert (len(result.history), result.batch_norm_momentum) == (2, 0.997)
+
+    def test_momentum_is_lowered_inside_a_network_within_the_network(self, pictures):
+        inner = make_normalized()
+        inputs = keras.Input((6, 6, 1))
+        fit(keras.Model(inputs, inner(inputs)), pictures, dataclasses.replace(CONFIG, epochs=4))
+        assert inner.get_layer("norm").momentum == 1 - 10 / 36
 
     def test_a_network_without_it_has_no_momentum(self, blobs):
         assert fit(make_mlp(), blobs, CONFIG).batch_norm_momentum is None
