@@ -53,9 +53,10 @@ def load(name: str, *, data_seed: int = 0, data_dir: str | None = None, **option
 
 def _with_random_labels(data: Dataset, data_seed: int) -> Dataset:
     """Training and validation labels replaced by uniform draws; test labels stay true."""
-    generator = np.random.default_rng([data_seed, _RANDOM_LABELS_STREAM])
     splits = dict(data.splits)
-    for name in ("train", "validation"):
+    for number, name in enumerate(("train", "validation")):
+        # A stream each, so that the number of training examples does not change validation labels.
+        generator = np.random.default_rng([data_seed, _RANDOM_LABELS_STREAM, number])
         labels = generator.integers(data.num_classes, size=len(splits[name])).astype("int32")
         splits[name] = dataclasses.replace(splits[name], labels=labels)
     return dataclasses.replace(data, splits=splits)

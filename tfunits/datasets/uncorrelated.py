@@ -10,7 +10,6 @@ _TEACHER_HIDDEN_UNITS = 32
 # Labels do not depend on it, since the teacher has no biases.
 _TEACHER_STD = 1e-2
 _BALANCE_INPUTS = 10_000
-_BALANCE_CHUNK = 1_000
 _BALANCE_RANGE = (0.4, 0.6)
 # Streams of random numbers of one data seed.
 _STREAMS = {"train": 0, "validation": 1, "test": 2, "teacher": 3, "balance": 4}
@@ -47,11 +46,12 @@ class Teacher:
 
     def __init__(self, data_seed: int, dimensions: int) -> None:
         attempt = 0
+        balance = generate_rows(data_seed, "balance", 0, _BALANCE_INPUTS, dimensions)
         while True:
             generator = np.random.default_rng([data_seed, _STREAMS["teacher"], dimensions, attempt])
             self.hidden = _truncated_normal(generator, (dimensions, _TEACHER_HIDDEN_UNITS))
             self.output = _truncated_normal(generator, (_TEACHER_HIDDEN_UNITS, 2))
-            share = self._share_of_ones(data_seed, dimensions)
+            share = self.label(balance).mean()
             if _BALANCE_RANGE[0] <= share <= _BALANCE_RANGE[1]:
                 return
             attempt += 1
@@ -59,13 +59,6 @@ class Teacher:
     def label(self, inputs: np.ndarray) -> np.ndarray:
         """Labels 0 or 1 of inputs [examples, dimensions], int32 [examples]."""
         return np.argmax(np.maximum(inputs @ self.hidden, 0) @ self.output, axis=1).astype("int32")
-
-    def _share_of_ones(self, data_seed: int, dimensions: int) -> float:
-        ones = sum(
-            self.label(generate_rows(data_seed, "balance", first, _BALANCE_CHUNK, dimensions)).sum()
-            for first in range(0, _BALANCE_INPUTS, _BALANCE_CHUNK)
-        )
-        return float(ones) / _BALANCE_INPUTS
 
 
 def _truncated_normal(generator: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Trained networks back from disk."""
 
 import pathlib
+import re
 import zipfile
 
 import keras
@@ -41,8 +42,11 @@ def load_file(path: str | pathlib.Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        # Keras puts the whole configuration behind its first sentence.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
+        # Keras puts the whole configuration around the sentence that says what is wrong.
+        unknown = re.search(r"Could not locate \w+ '[^']+'", str(error))
+        reason = (
+            unknown[0] if unknown else (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
+        )
         raise UserError(
             f"model file: expected a Keras model of known layers, received {str(path)!r} ({reason})"
         ) from None

@@ -95,29 +95,31 @@ def _carry_out(run: Run, label: str) -> str:
         run_dir.set_status("interrupted", "stopped by the user; the same command continues", seconds=seconds)
         raise
     except UserError as error:
-        # Options that cannot be measured take nothing from what was finished before.
-        return _fail(run_dir, str(error), seconds, was_finished=before.get("state") == "finished")
+        reason = str(error)
     except OSError as error:
-        return _fail(run_dir, f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), seconds)
+        reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
     except Exception as error:
         # One run's bug must not end a grid; its traceback is kept where the run is.
         with contextlib.suppress(OSError):
             write_text(run_dir.error_log, traceback.format_exc())
         # TensorFlow puts a traceback before the message; the last line says what is wrong.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
-        return _fail(run_dir, f"{reason} (traceback in {run_dir.error_log})", seconds)
+        last_line = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+        reason = f"{last_line} (traceback in {run_dir.error_log})"
+    # What cannot be measured or drawn takes nothing from what was finished before.
+    return _fail(run_dir, reason, seconds, was_finished=before.get("state") == "finished")
 
 
 def _settle(run: Run, state: str, seconds: Mapping[str, float]) -> str:
     """Delete what `--save` does not keep, then note the state; again after a kill in between."""
     message = _describe_divergence(run) if state == "diverged" else ""
     _discard(run)
-    if run.run_dir.status().get("state") != state:
+    status = run.run_dir.status()
+    if (status.get("state"), status.get("message")) != (state, message):
         run.run_dir.set_status(state, message, seconds=dict(seconds))
     return state
 
 
-def _fail(run_dir: RunDir, message: str, seconds: Mapping[str, float], *, was_finished: bool = False) -> str:
+def _fail(run_dir: RunDir, message: str, seconds: Mapping[str, float], *, was_finished: bool) -> str:
     """Say in one line why a run failed, and note it."""
     print(f"{run_dir.name}: {message}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):  # A full disk is the message; its status cannot be written.
