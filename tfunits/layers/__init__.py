@@ -2,6 +2,6 @@
 
 from tfunits.layers.dropout import ReplicaDropout
 from tfunits.layers.mask import ChannelMask
-from tfunits.layers.normalization import LocalResponseNormalization
+from tfunits.layers.normalization import BatchNormalization, LocalResponseNormalization
 
-__all__ = ["ChannelMask", "LocalResponseNormalization", "ReplicaDropout"]
+__all__ = ["BatchNormalization", "ChannelMask", "LocalResponseNormalization", "ReplicaDropout"]

@@ -1,6 +1,7 @@
 """The papers' networks as functional models with a width multiplier, an initialiser and named taps."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,14 +9,27 @@ import numpy as np
 
 from tfunits.configs import MODELS, ModelConfig, UserError
 from tfunits.models.alexnet import build_alexnet
+from tfunits.models.densenet import build_densenet40
+from tfunits.models.inception import build_inception_v3
 from tfunits.models.mlp import build_fc5, build_mlp
 from tfunits.models.options import BuildOptions
-from tfunits.models.resnet import build_resnet18
+from tfunits.models.resnet import build_resnet18, build_resnet50, build_resnet56
+from tfunits.models.wide_resnet import build_wide_resnet28
 from tfunits.surgery import find_taps as taps
 
-BUILDERS = {"alexnet": build_alexnet, "fc5": build_fc5, "mlp": build_mlp, "resnet18": build_resnet18}
+BUILDERS = {
+    "alexnet": build_alexnet,
+    "densenet40": build_densenet40,
+    "fc5": build_fc5,
+    "inception_v3": build_inception_v3,
+    "mlp": build_mlp,
+    "resnet18": build_resnet18,
+    "resnet50": build_resnet50,
+    "resnet56": build_resnet56,
+    "wide_resnet28": build_wide_resnet28,
+}
 
-__all__ = ["BUILDERS", "BuildOptions", "build", "count_parameters", "taps"]
+__all__ = ["BUILDERS", "BuildOptions", "build", "count_parameters", "taps", "without_auxiliary_head"]
 
 
 def build(
@@ -25,6 +39,7 @@ def build(
     input_shape: tuple[int, ...],
     num_classes: int,
     initializer: str | None = None,
+    layer_size: float | None = None,
     **options: Any,
 ) -> keras.Model:
     """A network of the papers, untrained, with logits as outputs.
@@ -37,13 +52,16 @@ def build(
       input_shape: shape of one example, without the batch axis.
       num_classes: number of labels.
       initializer: distribution of the initial weights; the network's own if None.
-      **options: further fields of `BuildOptions`: init_scale, dropout_rate, seed.
+      layer_size: width multiplier of the block mixed_35x35x288b of inception_v3 alone; `size` if None.
+      **options: further fields of `BuildOptions`: init_scale, dropout_rate, seed, precision, and of some networks
+        last_width, auxiliary_head, unscaled_branch.
 
-    Returns: a functional model whose layers named tap_<name> are its taps.
+    Returns: a functional model whose layers named tap_<name> are its taps; its output is the logits, or for
+      inception_v3 with its auxiliary head [logits, auxiliary logits].
 
     Raises:
-      ValueError: an unknown name or initializer, a size that leaves a layer without units, or dropout of a network
-        that has none.
+      ValueError: an unknown name or initializer, a size that leaves a layer without units, or an option of networks
+        other than this one, dropout among them.
 
     Example:
       >>> tfunits.models.build("alexnet", input_shape=(32, 32, 3), num_classes=10).count_params()
@@ -51,20 +69,43 @@ def build(
     """
     if name not in BUILDERS:
         raise UserError(f"name: expected one of {', '.join(BUILDERS)}, received {name!r}")
-
-    ModelConfig(model=name, size=size, initializer=initializer)
-    shapes = {"input_shape": tuple(input_shape), "num_classes": num_classes}
+    own = {option: options.get(option) for option in ("last_width", "auxiliary_head", "unscaled_branch")}
+    ModelConfig(model=name, size=size, initializer=initializer, layer_size=layer_size, **own)
     if options.get("dropout_rate", 0) and not MODELS[name].has_dropout:
         raise ValueError(f"dropout_rate: expected 0, since {name} has no dropout, received {options['dropout_rate']}")
-    return BUILDERS[name](BuildOptions(size=size, initializer=initializer, **shapes, **options))
+    settings = BuildOptions(
+        size=size,
+        input_shape=tuple(input_shape),
+        num_classes=num_classes,
+        initializer=initializer,
+        layer_size=layer_size,
+        **options,
+    )
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        return BUILDERS[name](settings)
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
-@functools.lru_cache
-def count_parameters(name: str, *, size: float, input_shape: tuple[int, ...], num_classes: int) -> int:
-    """Number of trainable parameters of a network, without making its weights.
+def count_parameters(name: str, *, size: float, input_shape: Sequence[int], num_classes: int, **options: Any) -> int:
+    """Number of trainable parameters of a network, auxiliary head included, without making its weights.
 
     Arguments and errors as `build`.
     """
+    return _count_parameters(name, size=size, input_shape=tuple(input_shape), num_classes=num_classes, **options)
+
+
+@functools.lru_cache
+def _count_parameters(name: str, **options: Any) -> int:
     with keras.StatelessScope(initialize_variables=False):
-        model = build(name, size=size, input_shape=input_shape, num_classes=num_classes)
+        model = build(name, **options)
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def without_auxiliary_head(model: keras.Model) -> keras.Model:
+    """The same layers and weights with the logits as the only output; a model of one output is given back itself."""
+    if len(model.outputs) == 1:
+        return model
+    return keras.Model(model.input, model.outputs[0], name=model.name)

@@ -3,11 +3,13 @@
 import keras
 from keras import layers
 
-from tfunits.configs import MODELS
-from tfunits.layers import LocalResponseNormalization, ReplicaDropout
-from tfunits.models.initializers import derive_seed
+from tfunits.layers import LocalResponseNormalization
+from tfunits.models.blocks import classify, drop
 from tfunits.models.options import BuildOptions
 
+# Layer -> units at size 1.
+_CONVOLUTIONS = {"conv1": 96, "conv2": 256}
+_DENSE = {"fc3": 384, "fc4": 192}
 _DEFAULT_INITIALIZER = "glorot_normal"
 _KERNEL = 5
 # Every bias but those of the first and the last layer (FACTS 2.1).
@@ -21,36 +23,30 @@ def build_alexnet(options: BuildOptions) -> keras.Model:
 
     Source: Casper et al. 2021, appendix A; FACTS 2.1.
     """
-    widths = {name: options.width(base) for name, base in MODELS["alexnet"].base_widths.items()}
     inputs = keras.Input(options.input_shape, name="input")
+    inner_bias = keras.initializers.Constant(_INNER_BIAS)
     tensor = inputs
-    for number, bias in ((1, 0.0), (2, _INNER_BIAS)):
-        name = f"conv{number}"
+    for number, (name, base) in enumerate(_CONVOLUTIONS.items(), start=1):
         tensor = layers.Conv2D(
-            widths[name],
+            options.width(base),
             _KERNEL,
             padding="same",
             kernel_initializer=options.weights(name, _DEFAULT_INITIALIZER),
-            bias_initializer=keras.initializers.Constant(bias),
+            bias_initializer="zeros" if number == 1 else inner_bias,
             name=name,
         )(tensor)
         tensor = layers.ReLU(name=f"tap_{name}")(tensor)
         tensor = layers.MaxPooling2D(3, 2, padding="same", name=f"pool{number}")(tensor)
-        tensor = LocalResponseNormalization(name=f"norm{number}")(tensor)
+        # In float32 at every precision, since TensorFlow has no such operation for bfloat16 on a CPU.
+        tensor = LocalResponseNormalization(name=f"norm{number}", dtype="float32")(tensor)
     tensor = layers.Flatten(name="flatten")(tensor)
-    for name in ("fc3", "fc4"):
-        tensor = _dense(options, name, widths[name], _INNER_BIAS)(tensor)
+    for name, base in _DENSE.items():
+        tensor = layers.Dense(
+            options.width(base),
+            kernel_initializer=options.weights(name, _DEFAULT_INITIALIZER),
+            bias_initializer=inner_bias,
+            name=name,
+        )(tensor)
         tensor = layers.ReLU(name=f"tap_{name}")(tensor)
-        if options.dropout_rate > 0:
-            seed = derive_seed(options.seed, f"dropout/{name}")
-            tensor = ReplicaDropout(options.dropout_rate, seed=seed, name=f"dropout_{name}")(tensor)
-    return keras.Model(inputs, _dense(options, "logits", options.num_classes, 0.0)(tensor), name="alexnet")
-
-
-def _dense(options: BuildOptions, name: str, units: int, bias: float) -> layers.Dense:
-    return layers.Dense(
-        units,
-        kernel_initializer=options.weights(name, _DEFAULT_INITIALIZER),
-        bias_initializer=keras.initializers.Constant(bias),
-        name=name,
-    )
+        tensor = drop(options, name, tensor)
+    return keras.Model(inputs, classify(options, tensor, initializer=_DEFAULT_INITIALIZER), name="alexnet")

@@ -11,6 +11,14 @@ _VARIANCE_SCALING = {
     for family, scale, fan in (("glorot", 1.0, "fan_avg"), ("he", 2.0, "fan_in"), ("lecun", 1.0, "fan_in"))
     for distribution, keras_name in (("normal", "truncated_normal"), ("uniform", "uniform"))
 }
+# Distributions of single networks, which no flag names.
+UNTRUNCATED_HE_NORMAL = "untruncated_he_normal"
+TORCH_UNIFORM = "torch_uniform"
+_OF_NETWORKS = {
+    UNTRUNCATED_HE_NORMAL: (2.0, "fan_in", "untruncated_normal"),
+    # PyTorch's linear layers: uniform within 1 / sqrt(fan_in), a variance of a third of 1 / fan_in.
+    TORCH_UNIFORM: (1 / 3, "fan_in", "uniform"),
+}
 # Standard deviation of `normal` and `truncated_normal` where a network states no other (Casper et al. 2021, app. A).
 DEFAULT_STD = 0.01
 
@@ -26,7 +34,8 @@ def make_initializer(
     """The named distribution.
 
     Args:
-      name: glorot, he or lecun with _normal or _uniform; normal; truncated_normal (not corrected for truncation).
+      name: glorot, he or lecun with _normal or _uniform; normal; truncated_normal (not corrected for truncation);
+        untruncated_he_normal and torch_uniform, which are networks' own.
       scale: factor on the standard deviation.
       std: standard deviation of normal and truncated_normal before the factor.
       seed: of this layer, from `derive_seed`.
@@ -34,8 +43,9 @@ def make_initializer(
     Raises:
       ValueError: an unknown name.
     """
-    if name in _VARIANCE_SCALING:
-        variance, fan, distribution = _VARIANCE_SCALING[name]
+    scaling = _VARIANCE_SCALING | _OF_NETWORKS
+    if name in scaling:
+        variance, fan, distribution = scaling[name]
         return keras.initializers.VarianceScaling(variance * scale**2, fan, distribution, seed=seed)
     if name == "normal":
         return keras.initializers.RandomNormal(0.0, std * scale, seed=seed)

@@ -3,9 +3,12 @@
 import keras
 from keras import layers
 
-from tfunits.configs import MODELS
+from tfunits.models.blocks import classify
 from tfunits.models.options import BuildOptions
 
+# Units of every hidden layer at size 1.
+_UNITS = 128
+_FC5_LAYERS = ("hidden1", "hidden2", "hidden3", "hidden4")
 # Casper et al.'s program (FACTS 2.5, F23): the hidden layer starts ten times smaller than the output layer.
 _HIDDEN_STD = 1e-3
 _OUTPUT_STD = 1e-2
@@ -19,13 +22,11 @@ def build_mlp(options: BuildOptions) -> keras.Model:
     """
     inputs = keras.Input(options.input_shape, name="input")
     flat = layers.Flatten(name="flatten")(inputs) if len(options.input_shape) > 1 else inputs
-    hidden = _dense(options, "hidden", options.width(MODELS["mlp"].base_widths["hidden"]), _HIDDEN_STD)(flat)
+    weights = options.weights("hidden", "truncated_normal", _HIDDEN_STD)
+    hidden = layers.Dense(options.width(_UNITS), kernel_initializer=weights, name="hidden")(flat)
     hidden = layers.ReLU(name="tap_hidden")(hidden)
-    return keras.Model(inputs, _dense(options, "logits", options.num_classes, _OUTPUT_STD)(hidden), name="mlp")
-
-
-def _dense(options: BuildOptions, name: str, units: int, std: float) -> layers.Dense:
-    return layers.Dense(units, kernel_initializer=options.weights(name, "truncated_normal", std), name=name)
+    logits = classify(options, hidden, initializer="truncated_normal", std=_OUTPUT_STD)
+    return keras.Model(inputs, logits, name="mlp")
 
 
 def build_fc5(options: BuildOptions) -> keras.Model:
@@ -40,10 +41,8 @@ def build_fc5(options: BuildOptions) -> keras.Model:
         raise ValueError(f"num_classes: expected 2, since fc5 has one output, received {options.num_classes}")
     inputs = keras.Input(options.input_shape, name="input")
     tensor = layers.Flatten(name="flatten")(inputs) if len(options.input_shape) > 1 else inputs
-    for name, base in MODELS["fc5"].base_widths.items():
-        tensor = layers.Dense(options.width(base), kernel_initializer=options.weights(name, "he_normal"), name=name)(
-            tensor
-        )
+    for name in _FC5_LAYERS:
+        weights = options.weights(name, "he_normal")
+        tensor = layers.Dense(options.width(_UNITS), kernel_initializer=weights, name=name)(tensor)
         tensor = layers.ReLU(name=f"tap_{name}")(tensor)
-    output = layers.Dense(1, kernel_initializer=options.weights("output", "he_normal"), name="output")
-    return keras.Model(inputs, output(tensor), name="fc5")
+    return keras.Model(inputs, classify(options, tensor, initializer="he_normal", units=1, name="output"), name="fc5")
