@@ -5,7 +5,7 @@ import os
 import sys
 
 from tfunits import __version__
-from tfunits.configs import UserError
+from tfunits.configs import UserError, parse_cluster
 from tfunits.configs import flags as command_line
 
 USAGE = "python run_experiments.py [--flag=value ...]     e.g. --model=resnet18 --size=2"
@@ -26,6 +26,8 @@ def main(argv: list[str]) -> int:
             return 0
         request = command_line.read_command_line(registry)
         print(request.describe_data(), flush=True)
+        request.check_data()
+        cluster = parse_cluster(os.environ.pop("TF_CONFIG", None))
         from tfunits.experiments.quiet import import_tensorflow
 
         import_tensorflow()
@@ -34,7 +36,7 @@ def main(argv: list[str]) -> int:
         if request.plan:
             experiments.plan_grid(request.experiments, request.execution)
             return 0
-        return experiments.run_grid(request.experiments, request.execution)
+        return experiments.run_grid(request.experiments, request.execution, cluster=cluster)
     except UserError as error:
         print(f"run_experiments.py: {error}", file=sys.stderr)
         return EXIT_USER_ERROR

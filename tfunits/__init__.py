@@ -37,19 +37,21 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *_FOLDERS])
 
 
-def load(run_or_file: str) -> "keras.Model":
+def load(run_or_file: str, *, epoch: int | None = None) -> "keras.Model":
     """The trained network of a run directory, or of a .keras file.
 
     Args:
       run_or_file: a run directory such as "runs/<id>", or the path of a .keras file.
+      epoch: the network of a run as it was after this epoch, from 1, if `--keep_epochs` kept it; None for the weights
+        that are measured.
 
     Returns: the Keras model, with our own layers known.
 
     Raises:
-      ValueError: neither a .keras file nor a run directory that kept its weights.
+      ValueError: neither a .keras file nor a run directory that kept its weights, or an epoch that was not kept.
 
     Example: `tfunits.load("runs/alexnet-digits-s1-0-…").summary()`
     """
     from tfunits.experiments import load_model
 
-    return load_model(run_or_file)
+    return load_model(run_or_file, epoch=epoch)

@@ -32,6 +32,31 @@ def test_a_run_and_its_file_give_the_predictions_that_were_kept(run_dir):
     assert np.abs(tfunits.load(str(run_dir.path)).predict(other, verbose=0) - logits["test"]).max() > 1e-2
 
 
+def test_kept_epochs_are_loaded(tmp_path):
+    """The weights after epoch 2 of 4 are those of a run of two epochs with the same constant rate."""
+    fields = {"schedule": "constant", "epochs": 4}
+    config, short = make_config(**fields), make_config(**{**fields, "epochs": 2})
+    for each in (config, short):
+        carry_out(tmp_path, each, steps=("train",), keep_epochs=("every2",))
+    path = str(RunDir.of(config, tmp_path).path)
+    at = {epoch: tfunits.load(path, epoch=epoch).get_weights() for epoch in (2, 4)}
+    expected = {2: tfunits.load(str(RunDir.of(short, tmp_path).path)), 4: tfunits.load(path)}
+    for epoch, weights in at.items():
+        for left, right in zip(weights, expected[epoch].get_weights(), strict=True):
+            np.testing.assert_array_equal(left, right)
+    assert any((left != right).any() for left, right in zip(at[2], at[4], strict=True))
+    with pytest.raises(ValueError, match=r"epoch: expected one that was kept \(--keep_epochs\) in .*: 2, 3, 4; got 1"):
+        tfunits.load(path, epoch=1)
+
+
+def test_kept_epochs_of_averaged_weights_are_the_averages(tmp_path):
+    config = make_config(epochs=2, average_decay=0.9)
+    carry_out(tmp_path, config, steps=("train",), keep_epochs=("last1",))
+    path = str(RunDir.of(config, tmp_path).path)
+    for left, right in zip(tfunits.load(path, epoch=2).get_weights(), tfunits.load(path).get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
 def test_taps_survive_a_save(run_dir):
     assert list(tfunits.models.taps(tfunits.load(str(run_dir.path)))) == ["conv1", "conv2", "fc3", "fc4"]
 

@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import shutil
 
 import keras
 import numpy as np
 import pytest
-from tiny_runs import carry_out, make_config, measure_names, save_network
+import tensorflow as tf
+from tiny_runs import carry_out, make_config, measure_names, read_weights, save_network
 
 from tfunits import datasets, experiments
 from tfunits.artifacts import RunDir
@@ -168,3 +170,75 @@ def finished(tmp_path_factory) -> RunDir:
 )
 def test_a_step_is_done_for_the_options_that_decide_it(finished, step, fields, done):
     assert experiments.is_step_done(finished, step, make_config(epochs=0, **fields)) == done
+
+
+class TestAnotherNetworksWeights:
+    """A model.keras that training did not write is named, and written again from the checkpoint."""
+
+    def test_it_is_refused_and_made_again(self, tmp_path, capsys):
+        config, other = make_config(), make_config(seed=1)
+        assert carry_out(tmp_path, config, other, steps=("train",)) == 0
+        run_dir, other_dir = (RunDir.of(each, tmp_path) for each in (config, other))
+        own = read_weights(run_dir.model)
+        shutil.copy(other_dir.model, run_dir.model)
+        capsys.readouterr()
+        assert carry_out(tmp_path, config, steps=("measure",)) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == (
+            f"{run_dir.name}: {run_dir.model}: expected the weights that training wrote, received those of another "
+            f"network; delete {run_dir.done_file('train')} to write them again from the checkpoint"
+        )
+        run_dir.done_file("train").unlink()
+        assert carry_out(tmp_path, config) == 0
+        for left, right in zip(read_weights(run_dir.model), own, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_a_flipped_byte_of_the_weights_is_one_line(tmp_path, capsys):
+    config = make_config()
+    assert carry_out(tmp_path, config, steps=("train",)) == 0
+    path = RunDir.of(config, tmp_path).model
+    content = path.read_bytes()
+    for place in np.random.default_rng(0).choice(len(content), 12, replace=False):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x20
+        path.write_bytes(bytes(damaged))
+        capsys.readouterr()
+        code = carry_out(tmp_path, config, steps=("measure",), save="all")
+        lines = capsys.readouterr().err.splitlines()
+        # A byte that no reader looks at, such as a time, changes nothing.
+        assert (code, len(lines)) in ((1, 1), (0, 0))
+        assert all("model.keras" in line for line in lines)
+        shutil.rmtree(RunDir.of(config, tmp_path).measures, ignore_errors=True)
+        RunDir.of(config, tmp_path).logits.unlink(missing_ok=True)
+
+
+class TestAuxiliaryHead:
+    """inception_v3 trains with its second head, and is measured and kept without."""
+
+    def test_the_saved_network_has_one_output(self, tmp_path):
+        config = make_config(model="inception_v3", size=0.0625, epochs=1, num_examples=32, average_decay=0.0)
+        assert carry_out(tmp_path, config, steps=("train",)) == 0
+        run_dir = RunDir.of(config, tmp_path)
+        model = experiments.load_file(run_dir.model)
+        assert model.output_shape == (None, 10)
+        assert not [weight.path for weight in model.weights if "auxiliary" in weight.path]
+        counted = json.loads(run_dir.done_file("train").read_text())["trainable_parameters"]
+        assert counted > sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def test_an_image_that_does_not_decode_is_one_line(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(10):
+            pixels = tf.constant(rng.integers(255, size=(40, 40, 3)), tf.uint8)
+            (tmp_path / "photos" / label / f"{number}.jpg").write_bytes(tf.io.encode_jpeg(pixels).numpy())
+    fields = {"dataset": f"folder:{tmp_path / 'photos'}", "epochs": 1, "batch_size": 8}
+    assert carry_out(tmp_path / "runs", make_config(**fields), steps=("train",)) == 0
+    damaged = tmp_path / "photos" / "dog" / "3.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    capsys.readouterr()
+    assert carry_out(tmp_path / "runs", make_config(**fields, seed=1), steps=("train",)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(damaged) in line

@@ -52,6 +52,14 @@ class RunDir:
         """The run id."""
         return self.path.name
 
+    def candidate(self, name: str) -> "RunDir":
+        """The directory of one of several trainings of which the run keeps the best."""
+        return RunDir(self.path / "candidates" / name)
+
+    def candidates(self) -> list["RunDir"]:
+        """The directories of `candidate` that are there."""
+        return [RunDir(path) for path in sorted((self.path / "candidates").glob("*")) if path.is_dir()]
+
     def done_file(self, step: str) -> pathlib.Path:
         """The file whose presence says that a step is finished; it is written last."""
         return self.path / "done" / f"{step}.json"

@@ -7,13 +7,35 @@ import zipfile
 import keras
 
 import tfunits.layers  # noqa: F401  (registers our own layers, which a saved network may contain)
+from tfunits import models
 from tfunits.artifacts import RunDir
-from tfunits.configs import UserError
+from tfunits.configs import MODELS, ExperimentConfig, UserError
+from tfunits.training import Checkpoints, assign_variables
 
 
-def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
-    """The network of a run directory or of a .keras file; see `tfunits.load`."""
+def build_network(config: ExperimentConfig, input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
+    """The network of an experiment with its initial weights, in TensorFlow's current strategy."""
+    model, training_config = config.model, config.training
+    own = {name: getattr(model, name) for name in MODELS[model.model].options}
+    return models.build(
+        model.model,
+        size=model.size,
+        input_shape=input_shape,
+        num_classes=num_classes,
+        initializer=model.initializer,
+        init_scale=model.init_scale,
+        dropout_rate=training_config.dropout_rate,
+        seed=training_config.seed,
+        precision=training_config.precision,
+        **own,
+    )
+
+
+def load_model(run_or_file: str | pathlib.Path, *, epoch: int | None = None) -> keras.Model:
+    """The network of a run directory, as measured or after a kept epoch, or of a .keras file; see `tfunits.load`."""
     path = pathlib.Path(run_or_file)
+    if epoch is not None:
+        return _load_epoch(RunDir(path), epoch)
     if path.suffix == ".keras":
         return load_file(path)
     run_dir = RunDir(path)
@@ -27,6 +49,20 @@ def load_model(run_or_file: str | pathlib.Path) -> keras.Model:
             "train it with --save=best or --save=all"
         )
     return load_file(run_dir.model)
+
+
+def _load_epoch(run_dir: RunDir, epoch: int) -> keras.Model:
+    """The network of a run as it was after an epoch whose checkpoint was kept."""
+    if not run_dir.config_file.is_file():
+        raise UserError(f"run_or_file: expected a run directory beside epoch={epoch}, received {str(run_dir.path)!r}")
+    config = run_dir.config()
+    values = Checkpoints(run_dir.checkpoints).variables_at(epoch)
+    model = build_network(config, config.data.input_shape, config.data.num_classes)
+    assign_variables(model.variables, values[: len(model.variables)])
+    if config.training.average_decay:
+        averaged = [weight for weight in model.weights if "float" in weight.dtype]
+        assign_variables(averaged, values[-len(averaged) :])
+    return models.without_auxiliary_head(model)
 
 
 def load_file(path: str | pathlib.Path) -> keras.Model:

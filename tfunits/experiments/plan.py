@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfunits import models
 from tfunits.artifacts import RunDir
-from tfunits.configs import DATASETS, MODELS, ExecutionConfig, ExperimentConfig
+from tfunits.configs import MODELS, ExecutionConfig, ExperimentConfig
 from tfunits.experiments.steps import is_step_done, steps_of
 from tfunits.training import steps_per_epoch
 
@@ -41,7 +41,8 @@ def _count_parameters(config: ExperimentConfig) -> str:
         config.model.model,
         size=config.model.size,
         input_shape=config.data.input_shape,
-        num_classes=DATASETS[config.data.dataset].num_classes,
+        num_classes=config.data.num_classes,
+        **{name: getattr(config.model, name) for name in MODELS[config.model.model].options},
     )
     return f"{count:,}"
 

@@ -12,10 +12,19 @@ import tensorflow as tf
 
 from tfunits import reports, training
 from tfunits.artifacts import RunDir, read_json, write_text
-from tfunits.configs import ExecutionConfig, ExperimentConfig, UserError, run_id, short_hash
-from tfunits.experiments.steps import STEP_FUNCTIONS, Run, is_step_done, mark_step_done, steps_of
+from tfunits.configs import (
+    Cluster,
+    ExecutionConfig,
+    ExperimentConfig,
+    UserError,
+    parse_keep_rule,
+    run_id,
+    short_hash,
+)
+from tfunits.experiments.steps import STEP_FUNCTIONS, Run, fit, is_step_done, mark_step_done, steps_of
 
 _EXIT_FAILED = 1
+_RESTART = "start the same command on all machines, and it continues"
 
 
 def make_deterministic(execution: ExecutionConfig) -> bool:
@@ -32,13 +41,17 @@ def run_grid(
     execution: ExecutionConfig,
     *,
     strategy: tf.distribute.Strategy | None = None,
+    cluster: Cluster | None = None,
 ) -> int:
     """Carry out every run that is not finished, then print tables.
+
+    Of several machines, all train; the chief alone reads and writes run directories, measures and prints.
 
     Args:
       experiments: each once.
       execution: steps, places, devices.
       strategy: where to train; made from `execution` if None. A process may make one of several devices only once.
+      cluster: machines that train together; None for this one.
 
     Returns: 0 if every run is finished, 1 if one diverged or failed.
 
@@ -49,8 +62,12 @@ def run_grid(
     for config in experiments:
         steps_of(config, execution)
     start = time.perf_counter()
-    strategy = strategy or training.make_strategy(execution.num_devices)
+    strategy = strategy or training.make_strategy(execution.num_devices, cluster, execution.worker_timeout)
     deterministic = make_deterministic(execution)
+    if cluster:
+        print(f"worker {cluster.index} of {len(cluster.workers)}", flush=True)
+        if not cluster.is_chief:
+            return _assist(experiments, execution, strategy, deterministic)
     states = {}
     for number, config in enumerate(experiments, start=1):
         run_dir = RunDir.of(config, execution.run_root)
@@ -60,9 +77,38 @@ def run_grid(
             states[run_dir.name] = _carry_out(run, label)
         # Networks hold cycles; without this a grid's memory grows by a network a run.
         keras.backend.clear_session(free_memory=True)
+    training.broadcast_json(strategy, None)
     _print_results(experiments, execution)
     print(f"time:          {time.perf_counter() - start:.0f} s, {time.process_time():.0f} s of CPU")
     return 0 if all(state == "finished" for state in states.values()) else _EXIT_FAILED
+
+
+def _assist(
+    experiments: Sequence[ExperimentConfig],
+    execution: ExecutionConfig,
+    strategy: tf.distribute.Strategy,
+    deterministic: bool,
+) -> int:
+    """Train with the chief what it says is to be trained; a worker reads and writes no run directory."""
+    known = {run_id(config): config for config in experiments}
+    run = None
+    try:
+        while (name := training.broadcast_json(strategy, None)) is not None:
+            if name not in known:
+                raise UserError(f"run {name}: expected one of this command's; give every worker the same command")
+            run = Run(
+                config=known[name], execution=execution, run_dir=RunDir.of(known[name], execution.run_root),
+                strategy=strategy, deterministic=deterministic,
+            )  # fmt: skip
+            print(f"{name}: train", flush=True)
+            fit(run, run.build_model())
+            keras.backend.clear_session(free_memory=True)
+    except tf.errors.OpError as error:
+        if not training.is_lost_worker(error):
+            explained = run.data.explain(error) if run else None
+            raise explained or error from None
+        raise UserError(f"another worker was lost ({type(error).__name__}); {_RESTART}") from None
+    return 0
 
 
 def _carry_out(run: Run, label: str) -> str:
@@ -84,6 +130,9 @@ def _carry_out(run: Run, label: str) -> str:
         for step in open_steps:
             run_dir.set_status("running", step=step, seconds=seconds)
             start = time.perf_counter()
+            if step == "train":
+                # What every worker does next.
+                training.broadcast_json(run.strategy, run_dir.name)
             state = STEP_FUNCTIONS[step](run)
             seconds[step] = round(seconds.get(step, 0) + time.perf_counter() - start, 2)
             if state == "diverged":
@@ -98,15 +147,34 @@ def _carry_out(run: Run, label: str) -> str:
         reason = str(error)
     except OSError as error:
         reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    except tf.errors.OpError as error:
+        reason = _explain(run, error)
     except Exception as error:
-        # One run's bug must not end a grid; its traceback is kept where the run is.
-        with contextlib.suppress(OSError):
-            write_text(run_dir.error_log, traceback.format_exc())
-        # TensorFlow puts a traceback before the message; the last line says what is wrong.
-        last_line = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
-        reason = f"{last_line} (traceback in {run_dir.error_log})"
+        # One run's bug must not end a grid.
+        reason = _log(run, error)
+    if training.num_workers(run.strategy) > 1 and not run_dir.is_done("train"):
+        # The other workers wait within this training, so that no other can begin.
+        _fail(run_dir, reason, seconds, was_finished=False)
+        raise UserError(f"training on several machines has ended; {_RESTART}")
     # What cannot be measured or drawn takes nothing from what was finished before.
     return _fail(run_dir, reason, seconds, was_finished=before.get("state") == "finished")
+
+
+def _log(run: Run, error: Exception) -> str:
+    """Keep a traceback where the run is; returns the line that says what is wrong."""
+    with contextlib.suppress(OSError):
+        write_text(run.run_dir.error_log, traceback.format_exc())
+    # TensorFlow puts a traceback before the message; the last line says what is wrong.
+    last_line = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+    return f"{last_line} (traceback in {run.run_dir.error_log})"
+
+
+def _explain(run: Run, error: tf.errors.OpError) -> str:
+    """Why TensorFlow stopped: a lost worker, data that cannot be read, a full memory, or what it says itself."""
+    if training.num_workers(run.strategy) > 1 and training.is_lost_worker(error):
+        return f"another worker was lost ({type(error).__name__})"
+    explained = run.data.explain(error) if "data" in vars(run) else None
+    return str(explained) if explained else _log(run, error)
 
 
 def _settle(run: Run, state: str, seconds: Mapping[str, float]) -> str:
@@ -142,10 +210,17 @@ def _discard(run: Run) -> None:
     run_dir, keep = run.run_dir, run.execution.save
     if keep != "all":
         others = [run_dir.path / "best.keras", run_dir.path / "last.keras"]
-        for path in [*run_dir.checkpoints.glob("*.npz"), *others]:
+        folders = [run_dir.checkpoints, *(candidate.checkpoints for candidate in run_dir.candidates())]
+        for path in [*others, *(file for folder in folders for file in _unkept(folder, run.execution))]:
             path.unlink(missing_ok=True)
     if keep == "metrics" and is_step_done(run_dir, "measure", run.config):
         run_dir.model.unlink(missing_ok=True)
+
+
+def _unkept(folder: pathlib.Path, execution: ExecutionConfig) -> list[pathlib.Path]:
+    """Checkpoint files that `--keep_epochs` does not name."""
+    kept = training.Checkpoints(folder, parse_keep_rule(execution.keep_epochs or ())).kept()
+    return [path for path in folder.glob("*.npz") if path not in kept]
 
 
 def _print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:

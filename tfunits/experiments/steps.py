@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +25,6 @@ from tfunits.artifacts import (
     write_json,
 )
 from tfunits.configs import (
-    DATASETS,
     FILE_PREFIX,
     SPLITS,
     STEPS,
@@ -32,13 +32,17 @@ from tfunits.configs import (
     ExperimentConfig,
     MeasureConfig,
     UserError,
+    find_dataset,
+    parse_keep_rule,
     reject,
     short_hash,
 )
-from tfunits.experiments.load import load_file
+from tfunits.experiments.load import build_network, load_file
 from tfunits.surgery import as_functional, find_taps
 
 _FIGURE_DPI = 110
+# Logits of a split are kept up to 400 MB; ImageNet's 1.3 million training images would have 5 GB.
+_MOST_LOGITS = 10**8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,24 +68,22 @@ class Run:
         """The run's data set."""
         data = self.config.data
         options = {
-            f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.name not in ("dataset", "data_seed")
+            f.name: getattr(data, f.name)
+            for f in dataclasses.fields(data)
+            if f.name not in ("dataset", "data_seed", "folder_sha256")
         }
-        return datasets.load(data.dataset, data_seed=data.data_seed, data_dir=self.execution.data_dir, **options)
+        return datasets.load(
+            data.dataset,
+            data_seed=data.data_seed,
+            data_dir=self.execution.data_dir,
+            download=self.execution.download,
+            **options,
+        )
 
     def build_model(self) -> keras.Model:
         """The network with its initial weights."""
-        model, training_config = self.config.model, self.config.training
         with self.strategy.scope():
-            return models.build(
-                model.model,
-                size=model.size,
-                input_shape=self.data.input_shape,
-                num_classes=self.data.num_classes,
-                initializer=model.initializer,
-                init_scale=model.init_scale,
-                dropout_rate=training_config.dropout_rate,
-                seed=training_config.seed,
-            )
+            return build_network(self.config, self.data.input_shape, self.data.num_classes)
 
     @functools.cached_property
     def model(self) -> keras.Model:
@@ -98,7 +100,14 @@ class Run:
             else:
                 hint = "it is not trained; add the step train"
             raise UserError(f"--steps=measure: expected the trained weights of {self.run_dir.name}; {hint}")
-        return load_file(self.run_dir.model)
+        model = load_file(self.run_dir.model)
+        trained = read_json(self.run_dir.done_file("train")) if self.run_dir.is_done("train") else {}
+        if trained.get("weights_sha256", digest := _digest_weights(model)) != digest:
+            raise UserError(
+                f"{self.run_dir.model}: expected the weights that training wrote, received those of another network; "
+                f"delete {self.run_dir.done_file('train')} to write them again from the checkpoint"
+            )
+        return model
 
     def _load_own_model(self) -> keras.Model:
         """A user's network, of which only the data's input shape is asked."""
@@ -111,7 +120,7 @@ class Run:
         shape = self.data.input_shape
         fits = len(expected) == 1 and len(expected[0]) == len(shape)
         if not fits or any(size not in (None, given) for size, given in zip(expected[0], shape, strict=True)):
-            forms = [f"--preprocessing={n} {s}" for n, s in DATASETS[data.dataset].preprocessings.items()]
+            forms = [f"--preprocessing={n} {s}" for n, s in find_dataset(data.dataset).preprocessings.items()]
             raise UserError(
                 f"--model={name}: expected a network that reads {shape}, as {data.dataset} gives with "
                 f"--preprocessing={data.preprocessing}, received one that reads {', '.join(map(str, expected))}; "
@@ -150,20 +159,45 @@ def train(run: Run) -> str:
         "seed": config.seed, "data_seed": run.config.data.data_seed,
     })  # fmt: skip
     model = run.build_model()
-    result = training.fit(model, run.data, config, run_dir=run.run_dir, strategy=run.strategy)
+    result = fit(run, model)
     state = "diverged" if result.diverged else "finished"
+    digest = _digest_weights(models.without_auxiliary_head(model))
     if not result.diverged:
         _save_weights(run, model, result)
     write_json(run.run_dir.done_file("train"), {
         "state": state,
         "epochs": len(result.history),
+        "stop": result.stop,
         "best_epoch": result.best_epoch,
         "measured_weights": config.measured_weights,
         "batch_norm_momentum": result.batch_norm_momentum,
+        "weight_decay": result.weight_decay,
+        "weight_decay_candidates": result.candidates,
         "trainable_parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+        "weights_sha256": None if result.diverged else digest,
         "history": result.history.iloc[-1].to_dict() if len(result.history) else {},
     })  # fmt: skip
     return state
+
+
+def fit(run: Run, model: keras.Model) -> training.TrainingResult:
+    """Train the run's network; what every worker of a cluster does, of which only the chief's writes."""
+    return training.fit(
+        model,
+        run.data,
+        run.config.training,
+        run_dir=run.run_dir,
+        strategy=run.strategy,
+        keep=parse_keep_rule(run.execution.keep_epochs or ()),
+    )
+
+
+def _digest_weights(model: keras.Model) -> str:
+    """SHA-256 of a network's weights, whatever the file around them."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()))
+    return digest.hexdigest()
 
 
 def _save_weights(run: Run, model: keras.Model, result: training.TrainingResult) -> None:
@@ -177,7 +211,7 @@ def _save_weights(run: Run, model: keras.Model, result: training.TrainingResult)
 
 def _save_model(model: keras.Model, path: pathlib.Path) -> None:
     with replacing(path) as temporary:
-        model.save(temporary)
+        models.without_auxiliary_head(model).save(temporary)
 
 
 def measure(run: Run) -> str:
@@ -241,11 +275,14 @@ def _measure_accuracy(run: Run) -> dict[str, Any]:
     """Accuracy and loss on every split, from logits that are kept beside."""
     logits = run.run_dir.logits
     if not logits.exists():
-        outputs = training.predict_splits(run.model, {split: run.data.batches(split) for split in SPLITS})
-        labels = {f"{split}_labels": run.data.splits[split].labels for split in SPLITS}
+        sizes = {split: len(part) * run.data.num_classes for split, part in run.data.splits.items()}
+        kept = [split for split in SPLITS if 0 < sizes.get(split, 0) <= _MOST_LOGITS]
+        outputs = training.predict_splits(run.model, {split: run.data.batches(split) for split in kept})
+        labels = {f"{split}_labels": run.data.splits[split].labels for split in kept}
         write_arrays(logits, {**outputs, **labels}, compress=False)
     arrays = read_arrays(logits)
-    return {"splits": {split: _scores(run, arrays[split], arrays[f"{split}_labels"]) for split in SPLITS}}
+    kept = [split for split in SPLITS if split in arrays]
+    return {"splits": {split: _scores(run, arrays[split], arrays[f"{split}_labels"]) for split in kept}}
 
 
 def _scores(run: Run, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -1,29 +1,37 @@
 """Strategy, optimiser, schedule, the one loop, checkpoint and exact resume."""
 
 from tfunits.configs import TrainingConfig
-from tfunits.training.checkpoint import assign_variables, read_variables
-from tfunits.training.engine import Totals, make_evaluation, predict, predict_splits
+from tfunits.training.checkpoint import Checkpoints, assign_variables, read_variables
+from tfunits.training.engine import Averages, Totals, make_evaluation, predict, predict_splits
+from tfunits.training.exchange import broadcast_json, is_chief, is_lost_worker, num_workers
 from tfunits.training.fit import TrainingResult, fit, steps_per_epoch
 from tfunits.training.losses import LOSSES, predicted_labels
-from tfunits.training.optimizers import OPTIMIZERS, Momentum, make_optimizer
+from tfunits.training.optimizers import OPTIMIZERS, Momentum, RMSProp, make_optimizer
 from tfunits.training.schedules import StepSchedule, learning_rates
 from tfunits.training.strategy import device_names, make_strategy
 
 __all__ = [
     "LOSSES",
     "OPTIMIZERS",
+    "Averages",
+    "Checkpoints",
     "Momentum",
+    "RMSProp",
     "StepSchedule",
     "Totals",
     "TrainingConfig",
     "TrainingResult",
     "assign_variables",
+    "broadcast_json",
     "device_names",
     "fit",
+    "is_chief",
+    "is_lost_worker",
     "learning_rates",
     "make_evaluation",
     "make_optimizer",
     "make_strategy",
+    "num_workers",
     "predict",
     "predict_splits",
     "predicted_labels",

@@ -1,6 +1,7 @@
 """The state of an unfinished training: one atomic file an epoch, the newest whole one wins."""
 
 import dataclasses
+import io
 import json
 import pathlib
 import re
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 
 from tfunits.artifacts import read_arrays, write_arrays
+from tfunits.configs import KeepRule, UserError
 
 # One to continue from, and one to fall back to should it be damaged.
 _KEPT = 2
@@ -25,10 +27,10 @@ class State:
 
     Attributes:
       epoch: number of finished epochs.
-      variables: values of all variables of model (seed generators included) and optimiser, in order.
-      best_weights: values of the model's variables at the best validation epoch; None before the first epoch.
+      variables: values of all variables of model (seed generators included), optimiser and averages, in order.
+      best_weights: values of the model's variables at the best epoch; None before the first epoch.
       history: one dict an epoch.
-      origin: what the state belongs to: hashes of the settings and of the network, number of devices.
+      origin: what the state belongs to: hashes of the settings, the network and the data, number of devices.
     """
 
     epoch: int
@@ -43,10 +45,11 @@ class Checkpoints:
 
     Args:
       folder: where they lie.
+      keep: which epochs stay beside those needed to continue.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: pathlib.Path, keep: KeepRule | None = None) -> None:
+        self.folder, self.keep = folder, keep or KeepRule()
         self._best_written: int | None = None
 
     def save(self, state: State, best_epoch: int) -> None:
@@ -67,32 +70,67 @@ class Checkpoints:
         }
         arrays = {**_numbered(state.variables), _RECORD: np.array(json.dumps(record))}
         write_arrays(self.folder / f"epoch-{state.epoch:05d}.npz", arrays, compress=False)
+        self._remove_others(state.epoch)
+
+    def _remove_others(self, epoch: int) -> None:
+        """Delete what is neither needed to continue from an epoch nor to be kept."""
         # What lies after this epoch is of a state that was rejected.
-        kept = [path for epoch, path in self._by_epoch() if epoch <= state.epoch][:_KEPT]
-        wanted = {*kept, *(self._best(epoch) for epoch in map(_read_best_epoch, kept) if epoch)}
+        states = {number: path for number, path in self._by_epoch() if number <= epoch}
+        newest = [states[number] for number in sorted(states, reverse=True)[:_KEPT]]
+        kept = {states[number] for number in self.keep.select(states)}
+        wanted = {*newest, *kept, *(self._best(best) for best in map(_read_best_epoch, newest) if best)}
         for path in self.folder.glob("*.npz"):
             if path not in wanted:
                 path.unlink()
 
+    def kept(self) -> set[pathlib.Path]:
+        """Files of the epochs that the rule keeps."""
+        states = dict(self._by_epoch())
+        return {states[epoch] for epoch in self.keep.select(states)}
+
     def latest(self) -> State | None:
         """The newest state that is whole; a damaged file is named on stderr and passed over."""
-        for _, path in self._by_epoch():
+        states = self._by_epoch()
+        for number, (_, path) in enumerate(states, start=1):
             try:
-                arrays = read_arrays(path)
-                record = json.loads(str(arrays.pop(_RECORD)))
-                best = read_arrays(self._best(record["best_epoch"])) if record["best_epoch"] else None
+                return self._read(path)
             except (ValueError, KeyError, FileNotFoundError) as error:
-                print(f"{error}; going back to the checkpoint before it", file=sys.stderr, flush=True)
-                continue
-            self._best_written = record["best_epoch"]
-            return State(
-                epoch=record["epoch"],
-                variables=list(arrays.values()),
-                best_weights=None if best is None else list(best.values()),
-                history=record["history"],
-                origin=record["origin"],
-            )
+                consequence = "going back to the checkpoint before it"
+                if number == len(states):
+                    consequence = "no checkpoint before it is there; starting again from the first epoch"
+                print(f"{error}; {consequence}", file=sys.stderr, flush=True)
         return None
+
+    def _read(self, path: pathlib.Path) -> State:
+        arrays = read_arrays(path)
+        record = json.loads(str(arrays.pop(_RECORD)))
+        best = read_arrays(self._best(record["best_epoch"])) if record["best_epoch"] else None
+        self._best_written = record["best_epoch"]
+        return State(
+            epoch=record["epoch"],
+            variables=list(arrays.values()),
+            best_weights=None if best is None else list(best.values()),
+            history=record["history"],
+            origin=record["origin"],
+        )
+
+    def epochs(self) -> list[int]:
+        """Epochs whose states are there, in order."""
+        return sorted(epoch for epoch, _ in self._by_epoch())
+
+    def variables_at(self, epoch: int) -> list[np.ndarray]:
+        """Values of all variables after an epoch, those of the model first.
+
+        Raises:
+          ValueError: an epoch that is not there, or a damaged file.
+        """
+        path = self.folder / f"epoch-{epoch:05d}.npz"
+        if not path.is_file():
+            there = ", ".join(map(str, self.epochs())) or "none"
+            raise UserError(f"epoch: expected one that was kept (--keep_epochs) in {self.folder}: {there}; got {epoch}")
+        arrays = read_arrays(path)
+        arrays.pop(_RECORD, None)
+        return list(arrays.values())
 
     def _best(self, epoch: int) -> pathlib.Path:
         return self.folder / f"best-{epoch:05d}.npz"
@@ -109,6 +147,28 @@ def _read_best_epoch(path: pathlib.Path) -> int | None:
         return json.loads(str(read_arrays(path, [_RECORD])[_RECORD]))["best_epoch"]
     except (ValueError, KeyError):
         return None
+
+
+def pack(state: State | None) -> bytes:
+    """A state as bytes, for `unpack` on another machine."""
+    if state is None:
+        return b""
+    record = {"epoch": state.epoch, "history": list(state.history), "origin": state.origin}
+    arrays = {f"v{name}": value for name, value in _numbered(state.variables).items()}
+    arrays |= {f"b{name}": value for name, value in _numbered(state.best_weights or []).items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays, **{_RECORD: np.array(json.dumps(record))})
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> State | None:
+    """The state of `pack`."""
+    if not data:
+        return None
+    with np.load(io.BytesIO(data)) as arrays:
+        record = json.loads(str(arrays[_RECORD]))
+        parts = {kind: [arrays[name] for name in sorted(arrays.files) if name[0] == kind] for kind in "vb"}
+    return State(variables=parts["v"], best_weights=parts["b"] or None, **record)
 
 
 def _numbered(values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """Compiled steps: an epoch is a few calls of one function, on one device or many."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,7 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfunits.configs import TrainingConfig
-from tfunits.training.losses import LOSSES, decayed_variables, predicted_labels, weight_penalty
+from tfunits.training.losses import (
+    LOSSES,
+    decayed_variables,
+    make_training_loss,
+    predicted_labels,
+    weight_penalty,
+)
+
+# Weight of an auxiliary head's loss (Szegedy et al. 2015, section 5; the authors' TensorFlow programs keep it).
+_AUXILIARY_FACTOR = 0.4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,43 +59,103 @@ def _sums(losses: tf.Tensor, outputs: tf.Tensor, labels: tf.Tensor, weights: tf.
     ])  # fmt: skip
 
 
+def _heads(outputs: Any) -> list[tf.Tensor]:
+    """A model's outputs in float32, the one that predicts first."""
+    return [tf.cast(head, tf.float32) for head in (outputs if isinstance(outputs, list | tuple) else [outputs])]
+
+
 def make_train_steps(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     config: TrainingConfig,
     strategy: tf.distribute.Strategy,
+    averages: "Averages | None" = None,
 ) -> Callable[[Iterator, int], Totals]:
     """A function that trains on the next batches of an iterator.
 
     The gradient is that of  sum_i loss_i / N + weight_decay * sum(w^2) / 2  over the N examples of the global batch,
-    whatever the number of devices.
+    whatever the number of devices; a second head's loss is added with a factor of 0.4.
 
     Args:
       model: built inside the strategy's scope.
       optimizer: built inside the strategy's scope.
       config: loss and penalty.
       strategy: where to train.
+      averages: moving averages of the weights, moved on after every step.
 
-    Returns: (iterator of distributed (inputs, labels, weights), number of steps) -> `Totals` over these steps.
+    Returns: (iterator of distributed (inputs, labels, weights), number of steps) -> `Totals` over these steps, of the
+      first head and without the penalty.
     """
-    loss = LOSSES[config.loss]
+    loss = make_training_loss(config)
     penalized = decayed_variables(model, config.decayed_variables) if config.weight_decay > 0 else []
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
     def replica_step(inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
         count = context.all_reduce("SUM", tf.reduce_sum(weights))
         with tf.GradientTape() as tape:
-            outputs = model(inputs, training=True)
+            outputs, *others = _heads(model(inputs, training=True))
             losses = loss(labels, outputs)
-            objective = tf.reduce_sum(losses * weights) / count
+            total = losses + _AUXILIARY_FACTOR * tf.add_n([loss(labels, o) for o in others]) if others else losses
+            objective = tf.reduce_sum(total * weights) / count
             if penalized:
                 # The optimiser sums gradients over replicas; each contributes its share of the penalty.
                 objective += weight_penalty(penalized, config.weight_decay) / context.num_replicas_in_sync
-        gradients = tape.gradient(objective, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
+            scaled = optimizer.scale_loss(objective) if scales else objective
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        optimizer.apply(_share_overflow(gradients, context) if scales else gradients, model.trainable_variables)
+        if averages is not None:
+            averages.move()
         return _sums(losses, outputs, labels, weights)
 
     return _make_loop(replica_step, strategy)
+
+
+def _share_overflow(gradients: list[tf.Tensor], context: tf.distribute.ReplicaContext) -> list[tf.Tensor]:
+    """Gradients that are infinite on all replicas if any is on one: Keras' loss scaling asks the first alone."""
+    if context.num_replicas_in_sync == 1:
+        return gradients
+    overflows = tf.logical_not(tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients]))
+    somewhere = context.all_reduce("SUM", tf.cast(overflows, tf.float32)) > 0
+    return [tf.where(somewhere, np.inf, gradient) for gradient in gradients]
+
+
+class Averages:
+    """Moving averages of a model's weights, batch normalisation's statistics included.
+
+      a <- decay * a + (1 - decay) * w
+
+    Args:
+      model: its weights are averaged; made inside the strategy's scope.
+      decay: in (0, 1).
+
+    Source: Szegedy et al. 2016 evaluate averaged weights (FACTS 2.4).
+    """
+
+    def __init__(self, model: keras.Model, decay: float) -> None:
+        self.weights = [weight for weight in model.weights if "float" in weight.dtype]
+        self.decay = decay
+        self.variables = [
+            keras.Variable(weight.value, trainable=False, dtype=weight.dtype, name=f"average_{number}")
+            for number, weight in enumerate(self.weights)
+        ]
+
+    def move(self) -> None:
+        """One step of every average; equal on all replicas, since weights are."""
+        for average, weight in zip(self.variables, self.weights, strict=True):
+            average.assign(average.value + (weight.value - average.value) * (1 - self.decay))
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """The model has the averages for the block, and its own weights after it."""
+        own = [weight.numpy() for weight in self.weights]
+        try:
+            for weight, average in zip(self.weights, self.variables, strict=True):
+                weight.assign(average.numpy())
+            yield
+        finally:
+            for weight, value in zip(self.weights, own, strict=True):
+                weight.assign(value)
 
 
 def make_evaluation(
@@ -103,7 +173,7 @@ def make_evaluation(
     loss = LOSSES[loss_name]
 
     def replica_step(inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        outputs = model(inputs, training=False)
+        outputs = _heads(model(inputs, training=False))[0]
         return _sums(loss(labels, outputs), outputs, labels, weights)
 
     loop = _make_loop(replica_step, strategy)
@@ -134,7 +204,7 @@ def predict(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
     """A model's outputs for every example, in order.
 
     Args:
-      model: with one output.
+      model: with one output, or an auxiliary second one.
       batches: batches of (inputs, labels).
 
     Returns: float32 [examples, outputs].
@@ -145,6 +215,6 @@ def predict(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
 def predict_splits(model: keras.Model, splits: Mapping[str, tf.data.Dataset]) -> dict[str, np.ndarray]:
     """A model's outputs for every example of several splits of one data set, as `predict`, compiled once."""
     inputs_spec, _ = next(iter(splits.values())).element_spec
-    run = tf.function(lambda inputs: model(inputs, training=False), input_signature=[inputs_spec])
+    run = tf.function(lambda inputs: _heads(model(inputs, training=False))[0], input_signature=[inputs_spec])
     run = run.get_concrete_function()
     return {name: np.concatenate([run(inputs).numpy() for inputs, _ in batches]) for name, batches in splits.items()}

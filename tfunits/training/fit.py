@@ -1,9 +1,11 @@
 """The one training loop."""
 
+import contextlib
 import dataclasses
+import hashlib
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,10 +15,11 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from tfunits.artifacts import EventWriter, RunDir, write_table
-from tfunits.configs import TrainingConfig, UserError, reject, short_hash
+from tfunits.configs import KeepRule, TrainingConfig, UserError, reject, short_hash
 from tfunits.training.batches import with_weights
-from tfunits.training.checkpoint import Checkpoints, State, assign_variables, read_variables
-from tfunits.training.engine import Totals, make_evaluation, make_train_steps
+from tfunits.training.checkpoint import Checkpoints, State, assign_variables, pack, read_variables, unpack
+from tfunits.training.engine import Averages, Totals, make_evaluation, make_train_steps
+from tfunits.training.exchange import broadcast, is_chief, num_workers
 from tfunits.training.optimizers import make_optimizer
 from tfunits.training.schedules import StepSchedule, learning_rates
 
@@ -34,11 +37,15 @@ class TrainingResult:
 
     Attributes:
       history: one row an epoch, counted from 1: steps, learning_rate, train_loss, train_accuracy (while training),
-        validation_loss, validation_accuracy.
-      best_epoch: first epoch of the highest validation accuracy; 0 if untrained.
+        validation_loss, validation_accuracy (with a validation set), evaluated_train_loss, evaluated_train_accuracy
+        (after the epoch, where the training set is monitored).
+      best_epoch: first epoch of the highest monitored accuracy, the last one where nothing is; 0 if untrained.
       diverged: whether the loss stopped being finite; then the weights are of no use.
       batch_norm_momentum: what the batch normalisations used; None without any.
-      best_weights, last_weights: values of the model's variables, in order.
+      best_weights, last_weights: values of the model's variables, in order; averaged ones where they are.
+      stop: why training ended: "epochs", "patience", "accuracy" or "diverged".
+      weight_decay: what was used: the configuration's, or the one that validation chose.
+      candidates: validation of every weight decay to choose from; None without a choice.
     """
 
     history: pd.DataFrame
@@ -47,6 +54,9 @@ class TrainingResult:
     batch_norm_momentum: float | None
     best_weights: Sequence[np.ndarray]
     last_weights: Sequence[np.ndarray]
+    stop: str
+    weight_decay: float
+    candidates: Sequence[Mapping[str, float]] | None = None
 
 
 def steps_per_epoch(num_examples: int, batch_size: int, *, drop_last: bool) -> int:
@@ -61,34 +71,81 @@ def fit(
     *,
     run_dir: RunDir | str | pathlib.Path | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    keep: KeepRule | None = None,
 ) -> TrainingResult:
     """Train a model; afterwards it has the weights that `config.measured_weights` names.
 
     With a run directory the state is kept after every epoch, and the same call continues from there with the same
-    bits. Short trainings lower the momentum of batch normalisation to 1 - 10 / steps, so that its averages have
-    converged by the end.
+    bits. Short trainings lower the momentum of batch normalisation, and the decay of averaged weights, to
+    1 - 10 / steps, so that the averages have converged by the end. With `config.weight_decay_choices` a network is
+    trained from the same weights with each, and the one with the highest validation accuracy after the last epoch
+    stays; of equals that with the lower loss.
 
     Args:
-      model: built inside the strategy's scope, with logits (or one score, for the hinge loss) as output.
+      model: built inside the strategy's scope, with logits (or one score, for a hinge loss) as output.
       data: a `tfunits.datasets.Dataset`, or anything with its `.epoch`, `.batches` and `.splits`.
       config: how to train.
-      run_dir: where history.csv, timing.csv, checkpoints and TensorBoard events go; None keeps nothing.
+      run_dir: where history.csv, timing.csv, checkpoints and TensorBoard events go; None keeps nothing. Of several
+        workers, only the chief's is used.
       strategy: where to train; TensorFlow's current one if None.
+      keep: which epochs' checkpoints stay beside those needed to continue.
 
     Returns: a `TrainingResult`.
 
     Raises:
-      ValueError: a batch larger than the data or smaller than the number of devices, or a run directory whose
-        checkpoints are of another training, network or number of devices.
+      ValueError: a batch larger than the data, smaller than the number of devices or not divisible by that of several
+        machines, no validation set where one is needed, or a run directory whose checkpoints are of another training,
+        network, data or number of devices.
 
     Example:
       >>> data = tfunits.datasets.load("digits", preprocessing="vector64")
       >>> model = tfunits.models.build("mlp", input_shape=data.input_shape, num_classes=data.num_classes)
       >>> result = tfunits.training.fit(model, data, TrainingConfig(learning_rate=0.1, batch_size=32, epochs=5))
     """
+    strategy = strategy or tf.distribute.get_strategy()
     if run_dir is not None and not isinstance(run_dir, RunDir):
         run_dir = RunDir(run_dir)
-    return _Training(model, data, config, run_dir, strategy or tf.distribute.get_strategy()).run()
+    if not is_chief(strategy):
+        run_dir = None
+    if config.weight_decay_choices is None:
+        return _Training(model, data, config, run_dir, strategy, keep).run()
+    return _fit_choices(model, data, config, run_dir, strategy, keep)
+
+
+def _fit_choices(
+    model: keras.Model,
+    data: Any,
+    config: TrainingConfig,
+    run_dir: RunDir | None,
+    strategy: tf.distribute.Strategy,
+    keep: KeepRule | None,
+) -> TrainingResult:
+    """Train with every weight decay to choose from, and keep the one that validates best."""
+    if "validation" not in data.splits:
+        raise UserError("data: expected a validation set, which weight_decay_choices need")
+    initial = read_variables(model.variables)
+    results = {}
+    for weight_decay in sorted(config.weight_decay_choices):
+        assign_variables(model.variables, initial)
+        chosen = dataclasses.replace(config, weight_decay=weight_decay, weight_decay_choices=None)
+        folder = run_dir.candidate(f"weight_decay-{weight_decay:g}") if run_dir else None
+        results[weight_decay] = _Training(model, data, chosen, folder, strategy, keep).run()
+    rows = [{"weight_decay": value} | _last_validation(result) for value, result in results.items()]
+    usable = [row for row in rows if not results[row["weight_decay"]].diverged] or rows
+    best = min(usable, key=lambda row: (-row["validation_accuracy"], row["validation_loss"], row["weight_decay"]))
+    result = results[best["weight_decay"]]
+    assign_variables(model.variables, result.best_weights if config.measured_weights == "best" else result.last_weights)
+    if run_dir:
+        write_table(run_dir.history, result.history)
+    return dataclasses.replace(result, candidates=rows)
+
+
+def _last_validation(result: TrainingResult) -> dict[str, float]:
+    """Validation after the last epoch; of an untrained network nothing is known."""
+    if not len(result.history):
+        return {"validation_accuracy": 0.0, "validation_loss": 0.0}
+    last = result.history.iloc[-1]
+    return {name: float(last[name]) for name in ("validation_accuracy", "validation_loss")}
 
 
 class _Training:
@@ -101,16 +158,14 @@ class _Training:
         config: TrainingConfig,
         run_dir: RunDir | None,
         strategy: tf.distribute.Strategy,
+        keep: KeepRule | None,
     ) -> None:
         self.model, self.data, self.config, self.run_dir, self.strategy = model, data, config, run_dir, strategy
         self.batch_size = config.effective_batch_size
         self.replicas = strategy.num_replicas_in_sync
-        if self.batch_size < self.replicas:
-            raise reject(
-                "batch_size",
-                self.batch_size,
-                f"at least one example for each of the {self.replicas} devices of a batch",
-            )
+        self.workers = num_workers(strategy)
+        self._check_batch_size()
+        self.monitored = self._choose_monitored()
         norms = [layer for layer in _all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
         # Padding would enter the statistics of batch normalisation; on one device no padding is needed.
         self.drop_last = bool(norms) and self.replicas > 1
@@ -122,18 +177,44 @@ class _Training:
         with strategy.scope():
             self.optimizer = make_optimizer(config, StepSchedule(self.rates))
             self.optimizer.build(model.trainable_variables)
-        self.train_steps = make_train_steps(model, self.optimizer, config, strategy)
+            decay = min(config.average_decay, _longest_memory(config.epochs * self.steps))
+            self.averages = Averages(model, decay) if config.average_decay else None
+        self.train_steps = make_train_steps(model, self.optimizer, config, strategy, self.averages)
         self.evaluate = make_evaluation(model, config.loss, strategy)
-        self.validation = self._distribute(data.batches("validation", self.batch_size))
-        self.validation_batches = steps_per_epoch(len(data.splits["validation"]), self.batch_size, drop_last=False)
-        self.checkpoints = Checkpoints(run_dir.checkpoints) if run_dir else None
+        self.evaluated = {
+            split: self._distribute_evaluation(split)
+            for split in ("validation", *({"train"} if self.monitored == "evaluated_train_accuracy" else ()))
+            if split in data.splits
+        }
+        self.checkpoints = Checkpoints(run_dir.checkpoints, keep) if run_dir else None
         self.history: list[dict[str, Any]] = []
         self.best_weights: Sequence[np.ndarray] | None = None
 
+    def _check_batch_size(self) -> None:
+        if self.batch_size < self.replicas:
+            raise reject(
+                "batch_size", self.batch_size,
+                f"at least one example for each of the {self.replicas} devices of a batch",
+            )  # fmt: skip
+        if self.workers > 1 and self.batch_size % self.replicas:
+            raise reject("batch_size", self.batch_size, f"a multiple of the {self.replicas} devices of all machines")
+
+    def _choose_monitored(self) -> str | None:
+        """The column of the history that says which epoch is the best; None where every epoch is as good."""
+        if self.config.monitor == "train":
+            return "evaluated_train_accuracy"
+        if "validation" in self.data.splits:
+            return "validation_accuracy"
+        needs = self.config.patience is not None or self.config.stop_accuracy is not None
+        if needs or self.config.measured_weights == "best":
+            raise UserError("data: expected a validation set, which patience, stop_accuracy and best weights need")
+        return None
+
     @property
     def variables(self) -> list[keras.Variable]:
-        """Everything that must be restored: weights, statistics, seed generators, optimiser slots and step."""
-        return [*self.model.variables, *self.optimizer.variables]
+        """Everything that must be restored: weights, statistics, seed generators, optimiser slots, step, averages."""
+        averages = self.averages.variables if self.averages else []
+        return [*self.model.variables, *self.optimizer.variables, *averages]
 
     def run(self) -> TrainingResult:
         """Train from the last checkpoint, or from the start, to the end."""
@@ -142,27 +223,27 @@ class _Training:
         diverged = False
         total = self.config.epochs * self.steps
         with tqdm(
-            desc="training", total=total, initial=len(self.history) * self.steps, unit="step", disable=None,
+            desc="training", total=total, initial=len(self.history) * self.steps, unit="step",
+            disable=None if is_chief(self.strategy) else True,
             delay=_BAR_DELAY_SECONDS, dynamic_ncols=True,
         ) as bar:  # fmt: skip
-            while len(self.history) < self.config.epochs and not self._is_patience_over():
+            while self._reason_to_stop() is None:
                 start = time.perf_counter()
                 row, per_step = self._run_epoch(len(self.history), bar)
-                diverged = not np.isfinite([row["train_loss"], row["validation_loss"]]).all()
+                losses = [value for name, value in row.items() if name.endswith("_loss")]
+                diverged = not np.isfinite(losses).all()
                 seconds = {"seconds": time.perf_counter() - start, "seconds_per_step": per_step}
                 self._finish_epoch(row, seconds, events, diverged)
-                bar.set_postfix(epoch=row["epoch"], validation=f"{row['validation_accuracy']:.3f}")
+                bar.set_postfix(epoch=row["epoch"], accuracy=f"{row[self.monitored or 'train_accuracy']:.3f}")
                 if diverged:
                     break
         if events:
             events.close()
-        return self._result(diverged)
+        return self._result("diverged" if diverged else self._reason_to_stop())
 
     def _run_epoch(self, epoch: int, bar: tqdm) -> tuple[dict[str, Any], float]:
-        """Train and validate; returns the row of the history, and seconds per training step."""
-        augment = "augmentation" in self.config.regularizers
-        batches = self.data.epoch(epoch, self.config.seed, self.batch_size, augment=augment)
-        iterator = iter(self._distribute(batches.take(self.steps)))
+        """Train and evaluate; returns the row of the history, and seconds per training step."""
+        iterator = iter(self._distribute_epoch(epoch))
         totals, done, start = Totals(), 0, time.perf_counter()
         while done < self.steps and np.isfinite(totals.loss):
             count = min(_STEPS_PER_CALL, self.steps - done)
@@ -170,16 +251,17 @@ class _Training:
             done += count
             bar.update(count)
         per_step = (time.perf_counter() - start) / done
-        validation = self.evaluate(self.validation, self.validation_batches)
         row = {
             "epoch": epoch + 1,
             "steps": epoch * self.steps + done,
             "learning_rate": float(self.rates[epoch * self.steps]),
             "train_loss": totals.mean_loss,
             "train_accuracy": totals.accuracy,
-            "validation_loss": validation.mean_loss,
-            "validation_accuracy": validation.accuracy,
         }
+        with self.averages.used() if self.averages else contextlib.nullcontext():
+            for split, (batches, count) in self.evaluated.items():
+                found, name = self.evaluate(batches, count), "evaluated_train" if split == "train" else split
+                row |= {f"{name}_loss": found.mean_loss, f"{name}_accuracy": found.accuracy}
         return row, per_step
 
     def _finish_epoch(
@@ -188,7 +270,7 @@ class _Training:
         """Note an epoch in history and, with a run directory, in its files; the checkpoint is written last."""
         self.history.append(row)
         if self._best_epoch() == row["epoch"]:
-            self.best_weights = read_variables(self.model.variables)
+            self.best_weights = self._read_weights()
         if not self.run_dir:
             return
         write_table(self.run_dir.history, pd.DataFrame(self.history))
@@ -206,14 +288,11 @@ class _Training:
 
     def _write_events(self, events: EventWriter, row: Mapping[str, Any], seconds_per_step: float) -> None:
         epoch = row["epoch"]
-        scalars = {
-            "loss/train": row["train_loss"],
-            "loss/validation": row["validation_loss"],
-            "accuracy/train": row["train_accuracy"],
-            "accuracy/validation": row["validation_accuracy"],
-            "learning_rate": row["learning_rate"],
-            "seconds_per_step": seconds_per_step,
-        }
+        scalars = {"learning_rate": row["learning_rate"], "seconds_per_step": seconds_per_step}
+        for name in ("train", "validation", "evaluated_train"):
+            for kind in ("loss", "accuracy"):
+                if f"{name}_{kind}" in row:
+                    scalars[f"{kind}/{name}"] = row[f"{name}_{kind}"]
         events.scalars(scalars, epoch)
         shown = np.unique(np.linspace(1, self.config.epochs, _MAX_HISTOGRAM_EPOCHS).round())
         if epoch in shown:
@@ -221,9 +300,12 @@ class _Training:
 
     def _restore(self) -> None:
         state = self.checkpoints.latest() if self.checkpoints else None
+        if state is not None:
+            self._check_origin(state.origin)
+        if self.workers > 1:
+            state = unpack(broadcast(self.strategy, pack(state)))
         if state is None:
             return
-        self._check_origin(state.origin)
         assign_variables(self.variables, state.variables)
         self.history = [dict(row) for row in state.history]
         self.best_weights = state.best_weights
@@ -235,9 +317,11 @@ class _Training:
             [variable.path for variable in self.model.trainable_variables],
             [list(v.shape) for v in self.variables],
         ]
+        data = {name: _describe_examples(split) for name, split in self.data.splits.items()}
         return {
             "settings": short_hash(dataclasses.asdict(self.config)),
             "network": short_hash(network),
+            "data": short_hash(data),
             "num_devices": self.replicas,
         }
 
@@ -248,48 +332,105 @@ class _Training:
                 "num_devices", own["num_devices"],
                 f"the {origin['num_devices']} on which {self.run_dir.path} was begun, since others give other bits",
             )  # fmt: skip
-        for part in ("settings", "network"):
-            if origin[part] != own[part]:
+        for part in ("settings", "network", "data"):
+            if origin.get(part) != own[part]:
                 raise UserError(
                     f"run_dir: expected the checkpoints of this training, received those of other {part} in "
                     f"{self.run_dir.checkpoints}; use another directory"
                 )
 
-    def _result(self, diverged: bool) -> TrainingResult:
-        last = read_variables(self.model.variables)
+    def _result(self, stop: str) -> TrainingResult:
+        last = self._read_weights()
         best = self.best_weights if self.best_weights is not None else last
-        if self.config.measured_weights == "best":
-            assign_variables(self.model.variables, best)
+        assign_variables(self.model.variables, best if self.config.measured_weights == "best" else last)
         return TrainingResult(
             history=pd.DataFrame(self.history),
             best_epoch=self._best_epoch(),
-            diverged=diverged,
+            diverged=stop == "diverged",
             batch_norm_momentum=self.batch_norm_momentum,
             best_weights=best,
             last_weights=last,
+            stop=stop,
+            weight_decay=self.config.weight_decay,
         )
 
-    def _best_epoch(self) -> int:
-        """First epoch, from 1, of the highest validation accuracy; 0 before the first."""
-        accuracies = [row["validation_accuracy"] for row in self.history]
-        return int(np.argmax(accuracies)) + 1 if accuracies else 0
+    def _read_weights(self) -> list[np.ndarray]:
+        """Values of the model's variables as they are evaluated."""
+        with self.averages.used() if self.averages else contextlib.nullcontext():
+            return read_variables(self.model.variables)
 
-    def _is_patience_over(self) -> bool:
-        patience = self.config.patience
-        return patience is not None and len(self.history) - self._best_epoch() >= patience
+    def _best_epoch(self) -> int:
+        """First epoch, from 1, of the highest monitored accuracy, or the last; 0 before the first."""
+        if not self.history or self.monitored is None:
+            return len(self.history)
+        return int(np.argmax([row[self.monitored] for row in self.history])) + 1
+
+    def _reason_to_stop(self) -> str | None:
+        """Why no further epoch is trained; None if one is."""
+        enough, patience = self.config.stop_accuracy, self.config.patience
+        if self.history and enough is not None and self.history[-1][self.monitored] >= enough:
+            return "accuracy"
+        if patience is not None and len(self.history) - self._best_epoch() >= patience:
+            return "patience"
+        return "epochs" if len(self.history) >= self.config.epochs else None
+
+    def _distribute_epoch(self, epoch: int) -> Any:
+        """The training batches of an epoch, `self.steps` of them, over all devices."""
+        options = {"augment": "augmentation" in self.config.regularizers, "shuffle": self.config.shuffle}
+        if self.workers == 1:
+            batches = self.data.epoch(epoch, self.config.seed, self.batch_size, **options).take(self.steps)
+            return self._distribute(batches)
+        return self._distribute_over_workers(
+            lambda size, shard: self.data.epoch(epoch, self.config.seed, size, shard=shard, **options), self.steps
+        )
+
+    def _distribute_evaluation(self, split: str) -> tuple[Any, int]:
+        """A split's batches over all devices, and their number."""
+        count = steps_per_epoch(len(self.data.splits[split]), self.batch_size, drop_last=False)
+        if self.workers == 1:
+            return self._distribute(self.data.batches(split, self.batch_size)), count
+        # Shards differ by one example at most; the largest decides.
+        largest = -(-len(self.data.splits[split]) // self.workers)
+        count = steps_per_epoch(largest * self.workers, self.batch_size, drop_last=False)
+        return self._distribute_over_workers(
+            lambda size, shard: self.data.batches(split, size, shard=shard), count
+        ), count
 
     def _distribute(self, batches: tf.data.Dataset) -> Any:
-        return self.strategy.experimental_distribute_dataset(with_weights(batches, self.batch_size, self.replicas))
+        """Global batches, split over the devices of this machine."""
+        weighted = with_weights(batches, self.batch_size, pad=self.replicas > 1)
+        return self.strategy.experimental_distribute_dataset(weighted)
+
+    def _distribute_over_workers(self, read: Callable[[int, tuple[int, int]], tf.data.Dataset], count: int) -> Any:
+        """Every worker's part of `count` global batches, read from its own shard."""
+
+        def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            size = context.get_per_replica_batch_size(self.batch_size)
+            local_batches = count * self.replicas // self.workers
+            shard = (context.input_pipeline_id, context.num_input_pipelines)
+            return with_weights(read(size, shard), size, pad=True, num_batches=local_batches)
+
+        return self.strategy.distribute_datasets_from_function(make)
+
+
+def _describe_examples(split: Any) -> list[Any]:
+    """What tells one split from another without reading files: its size, and labels that are held in memory."""
+    in_memory = dataclasses.is_dataclass(split) and "labels" in {field.name for field in dataclasses.fields(split)}
+    labels = np.ascontiguousarray(split.labels) if in_memory else np.empty(0)
+    return [len(split), hashlib.sha256(labels).hexdigest()]
+
+
+def _longest_memory(num_steps: int) -> float:
+    """The largest decay of a moving average that converges within a training: 1 - 10 / steps; DESIGN section 5."""
+    return max(0.0, 1 - _AVERAGING_SHARE / num_steps) if num_steps else 1.0
 
 
 def _shorten_averages(norms: Sequence[keras.layers.BatchNormalization], num_steps: int) -> float | None:
     """Lower the momentum of batch normalisations to min(own, 1 - 10 / steps); DESIGN section 5."""
     if not norms:
         return None
-    if num_steps:
-        limit = max(0.0, 1 - _AVERAGING_SHARE / num_steps)
-        for layer in norms:
-            layer.momentum = min(layer.momentum, limit)
+    for layer in norms:
+        layer.momentum = min(layer.momentum, _longest_memory(num_steps))
     return float(norms[0].momentum)
 
 

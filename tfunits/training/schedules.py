@@ -36,8 +36,11 @@ def learning_rates(config: TrainingConfig, steps_per_epoch: int) -> np.ndarray:
 
       constant     lr
       piecewise    lr * drop_factor^(number of drop_epochs passed)
-      exponential  lr * decay_rate^epoch               (whole epochs, a staircase)
+      exponential  lr * decay_rate^floor(epoch / decay_epochs)         (whole epochs, a staircase)
       cosine       end + (lr - end) (1 + cos(pi epoch / epochs)) / 2   (whole epochs)
+
+    times step / warm-up steps while these last. The piecewise schedule's epochs are those of `schedule_examples`
+    examples where that is given.
 
     Args:
       config: schedule, learning rate with the factor k, and the schedule's constants.
@@ -45,19 +48,22 @@ def learning_rates(config: TrainingConfig, steps_per_epoch: int) -> np.ndarray:
 
     Returns: float32 [epochs * steps_per_epoch], at least one entry.
 
-    Source: Casper et al. 2021 (exponential, piecewise); Doimo et al. 2022 (cosine, per epoch); FACTS 4 and 14.2.
+    Source: Casper et al. 2021 (exponential, piecewise, warm-up); Doimo et al. 2022 (cosine); FACTS 4 and 14.2.
+    Differs: TensorFlow 1's piecewise rates drop one step later, after the boundary's own step.
     """
-    epoch = np.repeat(np.arange(max(config.epochs, 1)), steps_per_epoch)
+    step = np.arange(max(config.epochs, 1) * steps_per_epoch)
+    epoch = step // steps_per_epoch
     start = config.effective_learning_rate
     if config.schedule == "constant":
-        rates = np.full(len(epoch), start)
+        rates = np.full(len(step), start)
     elif config.schedule == "exponential":
-        rates = start * config.decay_rate**epoch
+        rates = start * config.decay_rate ** (epoch // config.decay_epochs)
     elif config.schedule == "cosine":
         end = config.final_learning_rate
         rates = end + (start - end) * (1 + np.cos(np.pi * epoch / max(config.epochs, 1))) / 2
     else:
-        boundaries = np.round(np.asarray(config.drop_epochs) * steps_per_epoch)
-        passed = (np.arange(len(epoch))[:, None] >= boundaries).sum(axis=1)
-        rates = start * config.drop_factor**passed
-    return rates.astype("float32")
+        examples = config.schedule_examples or steps_per_epoch * config.effective_batch_size
+        boundaries = np.floor(np.asarray(config.drop_epochs) * examples / config.effective_batch_size)
+        rates = start * config.drop_factor ** np.searchsorted(np.sort(boundaries), step, side="right")
+    warmup_steps = config.warmup_epochs * steps_per_epoch
+    return (rates * np.minimum(1, step / warmup_steps if warmup_steps else 1)).astype("float32")
