@@ -33,7 +33,7 @@ def build(name: str, size: float = 0.25, **options) -> keras.Model:
     ("named", "registry"),
     [
         (facts.MODELS, models.BUILDERS),
-        (facts.DATASETS, datasets.LOADERS),
+        ({*facts.DATASETS, "folder"}, datasets.LOADERS),
         (facts.STEPS, experiments.STEP_FUNCTIONS),
         (facts.OPTIMIZERS, training.OPTIMIZERS),
         (facts.LOSSES, training.LOSSES),
@@ -79,12 +79,37 @@ def test_every_schedule_gives_a_rate_for_every_step(name):
     assert (rates[-1] == rates[0]) == (name == "constant")
 
 
-@pytest.mark.parametrize("size", [0.125, 0.25, 0.7])
+@pytest.mark.parametrize("size", [0.125, 0.7, 1.5])
 @pytest.mark.parametrize("name", facts.MODELS)
-def test_base_widths_are_those_of_the_taps(name, size):
-    graph = Graph(build(name, size))
+def test_widths_of_taps_are_as_the_facts_say(name, size):
+    with keras.StatelessScope(initialize_variables=False):
+        graph = Graph(build(name, size))
     widths = {tap: graph.shape(key)[-1] for tap, key in tap_keys(graph).items()}
-    assert widths == {layer: int(base * size) for layer, base in facts.MODELS[name].base_widths.items()}
+    assert widths == {tap: facts.MODELS[name].tap_width(tap, size) for tap in facts.MODELS[name].base_widths}
+
+
+@pytest.mark.parametrize("name", facts.MODELS)
+def test_the_smallest_size_leaves_every_layer_a_unit(name):
+    smallest = facts.MODELS[name].smallest_size
+    with keras.StatelessScope(initialize_variables=False):
+        model = build(name, smallest)
+    assert all(min(weight.shape, default=1) > 0 for weight in model.weights)
+    with pytest.raises(ValueError, match=f"expected a width of at least one unit in every layer of {name}"):
+        build(name, 0.99 * smallest)
+
+
+@pytest.mark.parametrize("name", facts.MODELS)
+def test_options_are_those_of_the_builder(name):
+    values = {"layer_size": 0.5, "last_width": 3, "auxiliary_head": False, "unscaled_branch": False}
+    for option, value in values.items():
+        if option in facts.MODELS[name].options:
+            with keras.StatelessScope(initialize_variables=False):
+                plain, changed = build(name), build(name, **{option: value})
+            shapes = [[tuple(weight.shape) for weight in model.weights] for model in (plain, changed)]
+            assert shapes[0] != shapes[1]
+        else:
+            with pytest.raises(ValueError, match=f"{option}={value}: expected no such flag with --model={name}"):
+                build(name, **{option: value})
 
 
 @pytest.mark.parametrize("name", facts.MODELS)
@@ -104,14 +129,20 @@ def test_dropout_is_where_the_facts_say(name):
 def test_networks_read_the_inputs_and_give_the_outputs_that_the_facts_say(name):
     known = facts.MODELS[name]
     for kind in known.input_kinds:
-        model = models.build(name, size=0.125, input_shape=INPUT_SHAPES[kind], num_classes=2)
+        model = models.without_auxiliary_head(
+            models.build(name, size=0.125, input_shape=INPUT_SHAPES[kind], num_classes=2)
+        )
         assert model.output_shape == (None, 1 if known.binary_only else 2)
     assert known.default_dataset in facts.DATASETS
     assert facts.DATASETS[known.default_dataset].embedded
 
 
+# The others are read from disk by tests/datasets/test_prepared.py.
+EMBEDDED = {name: known for name, known in facts.DATASETS.items() if known.embedded}
+
+
 @pytest.mark.parametrize(
-    ("name", "preprocessing"), [(name, form) for name, known in facts.DATASETS.items() for form in known.preprocessings]
+    ("name", "preprocessing"), [(name, form) for name, known in EMBEDDED.items() for form in known.preprocessings]
 )
 def test_data_sets_are_as_the_facts_say(name, preprocessing):
     known = facts.DATASETS[name]
@@ -127,7 +158,7 @@ def test_data_sets_are_as_the_facts_say(name, preprocessing):
         assert split.inputs.dtype == np.float32
         assert set(split.labels) <= set(range(known.num_classes))
     is_image = len(data.input_shape) == 3
-    assert (data.augmentation is not None) == (known.augmentable and is_image)
+    assert data.augmentable == (known.augmentable and is_image)
 
 
 def test_the_default_preprocessing_is_the_first():
@@ -136,18 +167,32 @@ def test_the_default_preprocessing_is_the_first():
         assert datasets.load(name).input_shape == first
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> str:
+    """A folder of two classes, of which only names and sizes are looked at."""
+    root = tmp_path_factory.mktemp("folder")
+    for label in ("cat", "dog"):
+        (root / label).mkdir()
+        for number in range(400):
+            (root / label / f"{number}.jpg").touch()
+    return f"folder:{root}"
+
+
 @pytest.mark.parametrize(("model", "dataset"), PRESETS)
-def test_every_preset_resolves_and_builds_on_its_data(model, dataset):
-    config = resolve({"model": model, "dataset": dataset, "size": 0.25})
-    known = facts.DATASETS[dataset]
+def test_every_preset_resolves_and_builds_on_its_data(model, dataset, folder):
+    config = resolve({
+        "model": model, "dataset": folder if dataset == facts.FOLDER_PREFIX else dataset, "size": 0.25,
+    })  # fmt: skip
+    known = facts.find_dataset(config.data.dataset)
     assert known.preprocessings[config.data.preprocessing] == config.data.input_shape
-    network = models.build(
-        model,
-        size=config.model.size,
-        input_shape=config.data.input_shape,
-        num_classes=known.num_classes,
-        initializer=config.model.initializer,
-    )
+    with keras.StatelessScope(initialize_variables=False):
+        network = models.build(
+            model,
+            size=config.model.size,
+            input_shape=config.data.input_shape,
+            num_classes=config.data.num_classes,
+            initializer=config.model.initializer,
+        )
     assert network.input_shape[1:] == config.data.input_shape
     assert len(training.learning_rates(config.training, 2)) == 2 * config.training.epochs
     training.make_optimizer(config.training, 0.1)
@@ -166,24 +211,37 @@ def test_batch_normalisation_is_where_the_facts_say(name):
     assert bool(norms) == facts.MODELS[name].has_batch_norm
 
 
-def test_every_network_has_a_preset_for_every_data_set_that_it_reads():
+def test_every_network_has_a_preset_for_every_data_set_that_it_reads(folder):
     accepted = set()
-    for model, dataset in itertools.product(facts.MODELS, facts.DATASETS):
+    for model, dataset in itertools.product(facts.MODELS, (*facts.DATASETS, facts.FOLDER_PREFIX)):
         with contextlib.suppress(UserError):
-            resolve({"model": model, "dataset": dataset})
+            resolve({"model": model, "dataset": folder if dataset == facts.FOLDER_PREFIX else dataset})
             accepted.add((model, dataset))
     assert accepted == set(PRESETS)
 
 
 # FACTS 4.1: neither convolutions nor the output nor biases; 4.3: everything but batch normalisation; 14.2: everything.
-DECAYED = {"alexnet": r"fc[34]/kernel", "fc5": r".*", "resnet18": r"(?!.*_bn/).*"}
+DECAYED = {
+    "alexnet": r"fc[34]/kernel",
+    "densenet40": r".*",
+    "fc5": r".*",
+    "inception_v3": r".*/kernel",
+    "resnet18": r"(?!.*_bn/).*",
+    "resnet50": r"(?!.*_bn/).*",
+    "resnet56": r".*",
+    "wide_resnet28": r".*",
+}
 
 
-@pytest.mark.parametrize(("model", "dataset"), [key for key, preset in PRESETS.items() if preset.get("weight_decay")])
+@pytest.mark.parametrize(
+    ("model", "dataset"),
+    [(m, d) for (m, d), preset in PRESETS.items() if preset.get("weight_decay") and d != facts.FOLDER_PREFIX],
+)
 def test_presets_decay_the_variables_of_the_recipe(model, dataset):
     config = resolve({"model": model, "dataset": dataset, "regularizers": ("weight_decay",)})
     assert config.training.weight_decay == PRESETS[model, dataset]["weight_decay"]
-    network = build(model)
+    with keras.StatelessScope(initialize_variables=False):
+        network = build(model)
     received = [variable.path for variable in decayed_variables(network, config.training.decayed_variables)]
     assert received == [v.path for v in network.trainable_variables if re.fullmatch(DECAYED[model], v.path)]
 
@@ -192,8 +250,11 @@ REQUIRED = inspect.Parameter.empty
 # Calls that users write -> their first arguments, and keywords with their defaults (DESIGN section 2).
 CALLS = {
     "models.build": (
-        ["name"], {"size": 1, "input_shape": REQUIRED, "num_classes": REQUIRED, "initializer": None},
+        ["name"],
+        {"size": 1, "input_shape": REQUIRED, "num_classes": REQUIRED, "initializer": None, "layer_size": None},
     ),
+    "models.count_parameters": (["name"], {"size": REQUIRED, "input_shape": REQUIRED, "num_classes": REQUIRED}),
+    "models.without_auxiliary_head": (["model"], {}),
     "models.taps": (["model"], {}),
     "surgery.find_taps": (["model"], {}),
     "surgery.read": (["model"], {}),
@@ -207,7 +268,7 @@ CALLS = {
     "measures.similarity": (["model", "data"], {}),
     "measures.report": (["model", "data"], {}),
     "reports.load": (["run_root"], {}),
-    "load": (["run_or_file"], {}),
+    "load": (["run_or_file"], {"epoch": None}),
 }  # fmt: skip
 
 

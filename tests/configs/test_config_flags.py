@@ -6,14 +6,16 @@ import subprocess
 import sys
 
 import pytest
+from image_trees import number_images, write_images
 
-from tfunits.configs import MODELS, ExecutionConfig, ExperimentConfig, UserError, flags, resolve, run_id
+from tfunits.configs import DATASETS, MODELS, ExecutionConfig, ExperimentConfig, UserError, flags, resolve, run_id
 from tfunits.configs.resolve import experiment_fields
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-FLAGS = [name for name in experiment_fields() if name != "model_file_sha256"]
+FLAGS = list(experiment_fields())
 FLAGS += [field.name for field in dataclasses.fields(ExecutionConfig)]
 OTHER_FLAGS = ["grid", "plan", "help", "version"]
+PAPERS = [(model, name) for model, known in MODELS.items() for name in known.papers_dataset_name.split(" or ")]
 
 
 def read(*arguments: str) -> flags.CommandLine:
@@ -52,6 +54,31 @@ def test_there_is_no_flag_beside_these() -> None:
     assert {"init_scale", "optimizer", "learning_rate", "momentum", "schedule", "weight_decay"} <= set(FLAGS)
     assert {"batch_size", "epochs", "k", "regularizers", "ablation_unit", "steps", "save", "run_root"} <= set(FLAGS)
     assert {"data_dir", "num_devices", "deterministic", "protocol", "test_examples"} <= set(FLAGS)
+    assert {"layer_size", "last_width", "download", "keep_epochs"} <= set(FLAGS)
+    assert not {"model_file_sha256", "folder_sha256", "folder_counts"} & set(FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("size", "(a number above 0 and of at most 1000000; default 1.0)"),
+        ("monitor", "(one of validation, train; by default the recipe's)"),
+        ("stop_accuracy", "(a number above 0 and of at most 1; by default the recipe's)"),
+        ("weight_decay_choices", "(a number of at least 0; by default the recipe's)"),
+        ("background_class", "(by default the recipe's)"),
+        ("label_smoothing", "(a number of at least 0 and of at most 1; default 0.0)"),
+        ("shuffle", "(default true)"),
+        ("split", "(one of random, ordered; default random)"),
+        ("download", "(default false)"),
+        # The embedded data depend on the network.
+        ("dataset", "the network's embedded one if not given"),
+        ("keep_epochs", "e.g. 1,2,5,last8,every10"),
+    ],
+)
+def test_the_help_page_says_what_a_flag_accepts_and_what_holds_without_it(name: str, note: str) -> None:
+    page = flags.help_text(flags.make_flags(), "usage")
+    entry = " ".join(page.split(f"\n  --{name}\n")[1].split("\n  --")[0].split("\n\n")[0].split())
+    assert entry.endswith(note)
 
 
 def test_the_help_page_fits_a_terminal() -> None:
@@ -68,6 +95,9 @@ def test_the_help_page_fits_a_terminal() -> None:
         ("--seed=2,0", "seed", [2, 0]),
         ("--initializer=he_normal,lecun_uniform", "initializer", ["he_normal", "lecun_uniform"]),
         ("--random_labels=false,true", "random_labels", [False, True]),
+        ("--dataset=cifar100,digits", "dataset", ["cifar100", "digits"]),
+        ("--precision=float32,mixed_bfloat16", "precision", ["float32", "mixed_bfloat16"]),
+        ("--noshuffle", "shuffle", [False]),
         ("--random_labels=1", "random_labels", [True]),
         ("--random_labels", "random_labels", [True]),
         ("--norandom_labels", "random_labels", [False]),
@@ -78,6 +108,22 @@ def test_the_help_page_fits_a_terminal() -> None:
 def test_a_comma_makes_an_axis(argument: str, name: str, values: list) -> None:
     sections = [{**vars(c.model), **vars(c.data), **vars(c.training)} for c in read(argument).experiments]
     assert [section[name] for section in sections] == values
+
+
+@pytest.mark.parametrize(
+    ("model", "argument", "name", "values"),
+    [
+        ("inception_v3", "--layer_size=0.25,4", "layer_size", [0.25, 4]),
+        ("inception_v3", "--noauxiliary_head", "auxiliary_head", [False]),
+        # True is what holds without the flag.
+        ("inception_v3", "--auxiliary_head=false,true", "auxiliary_head", [False, None]),
+        ("inception_v3", "--unscaled_branch=0", "unscaled_branch", [False]),
+        ("wide_resnet28", "--last_width=64,128", "last_width", [64, 128]),
+    ],
+)
+def test_options_of_a_network_are_axes(model: str, argument: str, name: str, values: list) -> None:
+    configs = read(f"--model={model}", argument).experiments
+    assert [getattr(config.model, name) for config in configs] == values
 
 
 def test_axes_make_a_product_with_the_last_fastest() -> None:
@@ -107,13 +153,26 @@ def test_drop_epochs_are_a_list() -> None:
     assert read_one("--schedule=piecewise", "--drop_epochs=3,6.5").training.drop_epochs == (3, 6.5)
 
 
+def test_weight_decays_to_choose_from_are_a_list() -> None:
+    training = read_one("--model=resnet18", "--weight_decay_choices=0,1e-4").training
+    assert (training.weight_decay_choices, training.weight_decay) == ((0, 1e-4), 0)
+
+
+def test_epochs_to_keep_are_a_list_and_no_part_of_a_run() -> None:
+    request = read("--keep_epochs=last8,every10, 3")
+    assert request.execution.keep_epochs == ("last8", "every10", "3")
+    assert [run_id(config) for config in request.experiments] == [run_id(resolve({}))]
+
+
 def test_where_and_how_is_no_axis() -> None:
     request = read(
-        "--steps=measure,report", "--run_root=here", "--save=metrics", "--num_devices=2", "--nodeterministic"
-    )
+        "--steps=measure,report", "--run_root=here", "--save=metrics", "--num_devices=2", "--nodeterministic",
+        "--download", "--worker_timeout=2.5",
+    )  # fmt: skip
     assert request.execution == ExecutionConfig(
-        steps=("measure", "report"), run_root="here", save="metrics", num_devices=2, deterministic=False
-    )
+        steps=("measure", "report"), run_root="here", save="metrics", num_devices=2, deterministic=False,
+        download=True, worker_timeout=2.5,
+    )  # fmt: skip
     assert [run_id(config) for config in request.experiments] == [run_id(resolve({}))]
 
 
@@ -144,6 +203,19 @@ def test_the_first_line_names_the_data_and_the_papers(model: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("model", "dataset"), sorted(PAPERS))
+def test_the_first_line_says_no_more_where_the_data_are_the_papers(model: str, dataset: str) -> None:
+    line = read(f"--model={model}", f"--dataset={dataset}").describe_data()
+    assert line == f"data: {dataset} ({DATASETS[dataset].description})"
+
+
+def test_the_first_line_names_a_folder(tmp_path: pathlib.Path) -> None:
+    folder = write_images(tmp_path, {**number_images("cat", 1000), **number_images("dog", 100)})
+    assert read("--model=resnet18", f"--dataset={folder}").describe_data() == (
+        f"data: {folder} (1,100 images in 2 classes); the papers trained resnet18 on ImageNet (--dataset=imagenet2012)"
+    )
+
+
 def test_the_first_line_of_a_users_own_network_says_nothing_of_papers(tmp_path: pathlib.Path) -> None:
     (tmp_path / "net.keras").write_bytes(b"")
     line = read(f"--model=file:{tmp_path / 'net.keras'}").describe_data()
@@ -158,10 +230,50 @@ def test_flags_after_a_flagfile_win(tmp_path: pathlib.Path) -> None:
     assert (config.model.model, config.model.size) == ("mlp", 2)
 
 
+def test_a_missing_data_folder_is_made_by_a_download(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "new"
+    assert read(f"--data_dir={folder}", "--download").execution.data_dir == str(folder)
+    with pytest.raises(UserError, match="^--data_dir=.*/new: expected an existing folder$"):
+        read(f"--data_dir={folder}")
+    folder.touch()
+    with pytest.raises(UserError, match="^--data_dir=.*/new: expected an existing folder$"):
+        read(f"--data_dir={folder}", "--download")
+
+
+def test_a_data_folder_may_lie_at_home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    assert read("--data_dir=~/data").execution.data_dir == "~/data"
+    with pytest.raises(UserError, match="^--data_dir=~/missing: expected an existing folder$"):
+        read("--data_dir=~/missing")
+
+
 BAD = [
     (["--model=nope"], "--model=nope: expected one of alexnet"),
     (["--dataset=nope"], "--dataset=nope: expected one of digits"),
-    (["--dataset=cifar10"], "--dataset=cifar10: expected one of digits"),
+    (["--dataset=cifar"], "--dataset=cifar: expected one of digits"),
+    (["--dataset=folder:missing"], "--dataset=folder:missing: expected an existing folder with one sub-folder a class"),
+    (["--dataset=folder:"], "--dataset=folder:: expected an existing folder with one sub-folder a class"),
+    (["--dataset=digits,cifar10", "--split=ordered"], "--split=ordered: expected no such flag with --dataset=digits"),
+    (["--dataset=cifar10,digits", "--validation_examples=9"],
+     "--validation_examples=9: expected no such flag with --dataset=digits"),
+    (["--layer_size=2"], "--layer_size=2: expected no such flag with --model=alexnet; for inception_v3"),
+    (["--last_width=64"], "--last_width=64: expected no such flag with --model=alexnet; for densenet40, resn"),
+    (["--auxiliary_head"], "--auxiliary_head=True: expected no such flag with --model=alexnet; for inception_v3"),
+    (["--model=inception_v3", "--auxiliary_head=maybe"], "--auxiliary_head=maybe: expected true or false"),
+    (["--model=inception_v3", "--layer_size=0.02"], "--layer_size=0.02: expected a width of at least one unit"),
+    (["--model=resnet50", "--size=0.01"], "--size=0.01: expected a width of at least one unit"),
+    (["--weight_decay_choices=0,x"], "--weight_decay_choices=x: expected a number of at least 0"),
+    (["--weight_decay_choices=0.1"], "--weight_decay_choices=0.1: expected two or more different numbers"),
+    (["--keep_epochs=last8,first3"], "--keep_epochs=last8,first3: expected numbers of epochs, lastN or"),
+    (["--keep_epochs=0"], "--keep_epochs=0: expected numbers of epochs, lastN or everyN; '0' is none"),
+    (["--keep_epochs="], "--keep_epochs=: expected"),
+    (["--worker_timeout=0"], "--worker_timeout=0: expected a number above 0"),
+    (["--precision=float16"], "--precision=float16: expected one of float32, mixed_bfloat16, mixed_float16"),
+    (["--monitor=test"], "--monitor=test: expected one of validation, train"),
+    (["--split=sorted"], "--split=sorted: expected one of random, ordered"),
+    (["--folder_sha256=0"], "--folder_sha256: expected a known flag"),
+    (["--folder_counts=2,8,1,1"], "--folder_counts: expected a known flag"),
     (["--data_dir=missing"], "--data_dir=missing: expected an existing folder"),
     (["--initializer=nope"], "--initializer=nope: expected one of glorot_normal"),
     (["--optimizer=nope"], "--optimizer=nope: expected one of momentum"),
@@ -201,6 +313,7 @@ BAD = [
     (["--grid=steps=train"], "--grid=steps=train: expected words of the form"),
     (["--grid=draws=3"], "--grid=draws=3: expected words of the form"),
     (["--grid=size=0"], "--size=0: expected a number above 0"),
+    (["--grid=weight_decay_choices=0,1"], "--grid=weight_decay_choices=0,1: expected words of the form"),
     (["--model_file_sha256=0"], "--model_file_sha256: expected a known flag"),
     (["size=2"], "size=2: expected only flags of the form --name=value; write --size=2"),
     (["resnet18"], "resnet18: expected only flags of the form --name=value"),

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tfunits.configs import DataConfig, ExecutionConfig, MeasureConfig, ModelConfig, TrainingConfig, UserError
+from tfunits.configs import MODELS, DataConfig, ExecutionConfig, MeasureConfig, ModelConfig, TrainingConfig, UserError
 from tfunits.configs.experiment import value_type
 
 SECTIONS = (ModelConfig, DataConfig, TrainingConfig, MeasureConfig, ExecutionConfig)
@@ -83,6 +83,18 @@ def test_a_name_is_text(section: type, field: dataclasses.Field) -> None:
         (TrainingConfig, "epochs", 0, -1),
         (TrainingConfig, "batch_size", 1, 0),
         (TrainingConfig, "patience", 1, 0),
+        (TrainingConfig, "label_smoothing", 0, -0.1),
+        (TrainingConfig, "label_smoothing", 0.99, 1),
+        (TrainingConfig, "rmsprop_momentum", 0, -0.1),
+        (TrainingConfig, "rmsprop_momentum", 0.99, 1),
+        (TrainingConfig, "rmsprop_epsilon", 1e-12, 0),
+        (TrainingConfig, "warmup_epochs", 0, -1),
+        (TrainingConfig, "decay_epochs", 1, 0),
+        (TrainingConfig, "schedule_examples", 1, 0),
+        (TrainingConfig, "stop_accuracy", 0.01, 0),
+        (TrainingConfig, "stop_accuracy", 1, 1.01),
+        (TrainingConfig, "average_decay", 0, -0.1),
+        (TrainingConfig, "average_decay", 0.9999, 1),
         (MeasureConfig, "tolerance", 1, 0),
         (MeasureConfig, "tolerance", 0.01, 1.01),
         (MeasureConfig, "variance_fraction", 1, 0),
@@ -91,6 +103,7 @@ def test_a_name_is_text(section: type, field: dataclasses.Field) -> None:
         (MeasureConfig, "draws", 1, 0),
         (MeasureConfig, "max_rows", 0, -1),
         (ExecutionConfig, "num_devices", 1, 0),
+        (ExecutionConfig, "worker_timeout", 0.5, 0),
     ],
 )
 def test_bounds(section: type, name: str, accepted: float, refused: float) -> None:
@@ -101,7 +114,14 @@ def test_bounds(section: type, name: str, accepted: float, refused: float) -> No
 
 @pytest.mark.parametrize(
     ("section", "name"),
-    [(TrainingConfig, "regularizers"), (MeasureConfig, "measured_splits"), (ExecutionConfig, "steps")],
+    [
+        (TrainingConfig, "regularizers"),
+        (TrainingConfig, "drop_epochs"),
+        (TrainingConfig, "weight_decay_choices"),
+        (MeasureConfig, "measured_splits"),
+        (ExecutionConfig, "steps"),
+        (ExecutionConfig, "keep_epochs"),
+    ],
 )
 def test_a_list_names_something(section: type, name: str) -> None:
     with pytest.raises(UserError, match=f"^--{name}=: expected"):
@@ -109,13 +129,60 @@ def test_a_list_names_something(section: type, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "smallest"), [("alexnet", 1 / 96), ("resnet18", 1 / 64), ("mlp", 1 / 128), ("fc5", 1 / 128)]
+    ("model", "factor", "narrowest", "layer"),
+    [
+        ("alexnet", "size", 96, "conv1"),
+        ("densenet40", "size", 8, "stage1"),
+        ("fc5", "size", 128, "hidden1"),
+        ("inception_v3", "size", 32, "conv0"),
+        ("inception_v3", "layer_size", 48, "mixed_35x35x288b"),
+        ("mlp", "size", 128, "hidden"),
+        ("resnet18", "size", 64, "stem"),
+        ("resnet50", "size", 64, "stage1"),
+        ("resnet56", "size", 16, "stem"),
+        ("wide_resnet28", "size", 16, "stem"),
+    ],
 )
-def test_every_layer_keeps_a_unit(model: str, smallest: float) -> None:
-    """The smallest size is one unit in the narrowest layer of FACTS section 2."""
-    assert ModelConfig(model=model, size=smallest * 1.0001).size > 0
-    with pytest.raises(UserError, match=r"^--size=.*at least one unit in every layer of .* = 0 units; use --size="):
-        ModelConfig(model=model, size=smallest * 0.999)
+def test_every_layer_keeps_a_unit(model: str, factor: str, narrowest: int, layer: str) -> None:
+    """The smallest size is one unit in the narrowest layer of FACTS sections 2 and 14.1."""
+    assert ModelConfig(model=model, **{factor: 1.0001 / narrowest})
+    value = 0.999 / narrowest
+    with pytest.raises(UserError) as caught:
+        ModelConfig(model=model, **{factor: value})
+    start, smallest = str(caught.value).removesuffix(" or more").split(f"use --{factor}=")
+    assert start == (
+        f"--{factor}={value:g}: expected a width of at least one unit in every layer of {model}; "
+        f"{layer} would have int({narrowest} * {value:g}) = 0 units; "
+    )
+    assert ModelConfig(model=model, **{factor: float(smallest)})
+    assert float(smallest) == pytest.approx(1 / narrowest, rel=1e-3)
+
+
+OPTIONS = {
+    "layer_size": (0.5, "inception_v3"),
+    "auxiliary_head": (False, "inception_v3"),
+    "unscaled_branch": (True, "inception_v3"),
+    "last_width": (64, "densenet40, resnet50, wide_resnet28"),
+}
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_belongs_to_its_networks(model: str, name: str) -> None:
+    value, owners = OPTIONS[name]
+    if model in owners.split(", "):
+        assert getattr(ModelConfig(model=model, **{name: value}), name) == value
+    else:
+        with pytest.raises(UserError) as caught:
+            ModelConfig(model=model, **{name: value})
+        shown = f"--{name}={value}: expected no such flag with --model={model}; for {owners}"
+        assert str(caught.value) == shown
+
+
+@pytest.mark.parametrize("value", [0, -1, 10**7])
+def test_the_last_width_is_a_number_of_units(value: int) -> None:
+    with pytest.raises(UserError, match=f"^--last_width={value}: expected a whole number of at least 1 and of at most"):
+        ModelConfig(model="resnet50", last_width=value)
 
 
 @pytest.mark.parametrize(("section", "name"), [(ModelConfig, "size"), (TrainingConfig, "k")])
@@ -145,18 +212,67 @@ def test_piecewise_says_where_it_drops() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "shape", "num_train", "num_test"),
+    ("given", "shape", "examples"),
     [
-        ({"dataset": "digits"}, (32, 32, 3), 1078, 539),
-        ({"dataset": "digits", "preprocessing": "vector64", "num_examples": 10}, (64,), 10, 539),
-        ({"dataset": "digits_parity"}, (10,), 1078, 539),
-        ({"dataset": "uncorrelated10"}, (10,), 1000, 1000),
-        ({"dataset": "uncorrelated10000", "num_examples": 7, "test_examples": 9}, (10_000,), 7, 9),
+        ({"dataset": "digits"}, (32, 32, 3), (1078, 180, 539)),
+        ({"dataset": "digits", "preprocessing": "vector64", "num_examples": 10}, (64,), (10, 180, 539)),
+        ({"dataset": "digits_parity"}, (10,), (1078, 180, 539)),
+        ({"dataset": "uncorrelated10"}, (10,), (1000, 1000, 1000)),
+        ({"dataset": "uncorrelated10000", "num_examples": 7, "test_examples": 9}, (10_000,), (7, 7, 9)),
+        ({"dataset": "cifar10"}, (32, 32, 3), (45_000, 5_000, 10_000)),
+        ({"dataset": "cifar10", "validation_examples": 0}, (32, 32, 3), (50_000, 0, 10_000)),
+        ({"dataset": "cifar10", "validation_examples": 2500, "num_examples": 100}, (32, 32, 3), (100, 2_500, 10_000)),
+        ({"dataset": "cifar100", "preprocessing": "vector3072"}, (3072,), (45_000, 5_000, 10_000)),
+        ({"dataset": "mnist", "preprocessing": "image28"}, (28, 28, 1), (55_000, 5_000, 10_000)),
+        ({"dataset": "mnist_parity"}, (10,), (55_000, 5_000, 10_000)),
+        ({"dataset": "imagenet2012"}, (224, 224, 3), (1_271_167, 10_000, 50_000)),
+        ({"dataset": "imagenet2012", "preprocessing": "image299", "validation_examples": 0}, (299, 299, 3),
+         (1_281_167, 0, 50_000)),
     ],
-)
-def test_shape_and_number_of_examples(given: dict, shape: tuple, num_train: int, num_test: int) -> None:
+)  # fmt: skip
+def test_shape_and_number_of_examples(given: dict, shape: tuple, examples: tuple) -> None:
     data = DataConfig(**given)
-    assert (data.input_shape, data.num_train, data.num_test) == (shape, num_train, num_test)
+    assert data.input_shape == shape
+    assert (data.num_train, data.num_validation, data.num_test) == examples
+
+
+def test_a_background_class_is_one_label_more() -> None:
+    assert DataConfig(dataset="imagenet2012").num_classes == 1000
+    assert DataConfig(dataset="imagenet2012", background_class=True).num_classes == 1001
+
+
+@pytest.mark.parametrize(
+    ("given", "largest", "message"),
+    [
+        ({"dataset": "cifar10"}, ("num_examples", 45_000),
+         "--num_examples=45001: expected at most the 45000 training examples of cifar10"),
+        ({"dataset": "cifar10", "validation_examples": 0}, ("num_examples", 50_000),
+         "--num_examples=50001: expected at most the 50000 training examples of cifar10"),
+        ({"dataset": "cifar10", "validation_examples": 2500}, ("num_examples", 47_500),
+         "--num_examples=47501: expected at most the 47500 training examples of cifar10"),
+        ({"dataset": "cifar10", "num_examples": 1}, ("validation_examples", 49_999),
+         "--validation_examples=50000: expected fewer than the 50000 training images of cifar10"),
+        ({"dataset": "mnist_parity"}, ("validation_examples", 59_999),
+         "--validation_examples=60000: expected fewer than the 60000 training images of mnist_parity"),
+        ({"dataset": "imagenet2012"}, ("validation_examples", 1_281_166),
+         "--validation_examples=1281167: expected fewer than the 1281167 training images of imagenet2012"),
+    ],
+)  # fmt: skip
+def test_there_are_no_more_images_than_there_are(given: dict, largest: tuple, message: str) -> None:
+    name, count = largest
+    assert getattr(DataConfig(**given, **{name: count}), name) == count
+    with pytest.raises(UserError) as caught:
+        DataConfig(**given, **{name: count + 1})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("dataset", ["digits", "digits_parity", "uncorrelated10"])
+@pytest.mark.parametrize(("name", "value"), [("validation_examples", 5), ("split", "ordered")])
+def test_embedded_data_are_split_in_one_way(dataset: str, name: str, value: object) -> None:
+    assert getattr(DataConfig(dataset="cifar10", **{name: value}), name) == value
+    with pytest.raises(UserError) as caught:
+        DataConfig(dataset=dataset, **{name: value})
+    assert str(caught.value) == f"--{name}={value}: expected no such flag with --dataset={dataset}"
 
 
 def test_a_test_set_that_is_given_cannot_be_resized() -> None:

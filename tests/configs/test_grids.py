@@ -39,6 +39,17 @@ def test_an_explicit_default_is_the_same_run() -> None:
     assert len(configs) == 1
 
 
+def test_every_data_set_of_a_grid_has_its_own_recipe() -> None:
+    configs = resolve_all(expand({"model": ["wide_resnet28"], "dataset": ["cifar10", "digits"], "seed": [0, 1]}))
+    found = [(config.data.dataset, config.training.epochs, config.data.num_validation) for config in configs]
+    assert found == 2 * [("cifar10", 200, 0)] + 2 * [("digits", 10, 180)]
+
+
+def test_a_given_field_holds_for_every_data_set_of_a_grid() -> None:
+    configs = resolve_all(expand({"dataset": ["cifar10", "mnist"], "validation_examples": [2500]}))
+    assert [config.data.num_train for config in configs] == [47_500, 57_500]
+
+
 def test_one_bad_combination_is_named() -> None:
     with pytest.raises(UserError, match="^--size=0"):
         resolve_all([{"size": 1}, {"size": 0}])

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tfunits.configs import (
     DATASETS,
+    FOLDER_PREFIX,
     MODELS,
     ExperimentConfig,
     MeasureConfig,
@@ -20,10 +22,12 @@ from tfunits.configs import (
     from_dict,
     identity,
     resolve,
+    resolve_defaults,
     run_id,
     short_hash,
 )
 from tfunits.configs.presets import PRESETS
+from tfunits.configs.resolve import experiment_fields
 
 SEARCH = settings(deadline=None, derandomize=True, max_examples=50)
 # One value, not the default, of many fields that alexnet on digits accepts together.
@@ -49,6 +53,12 @@ CHANGES = {
         ({}, "alexnet-digits-s1-0-769b726843"),
         ({"model": "resnet18", "size": 2}, "resnet18-digits-s2-0-18924861b6"),
         ({"model": "mlp", "dataset": "uncorrelated10"}, "mlp-uncorrelated10-s1-0-ac87763a55"),
+        ({"model": "alexnet", "dataset": "cifar10"}, "alexnet-cifar10-s1-0-a920d2f337"),
+        ({"model": "resnet56", "dataset": "cifar10", "random_labels": True}, "resnet56-cifar10-s1-0-c43aedbac1"),
+        ({"model": "wide_resnet28", "dataset": "cifar10"}, "wide_resnet28-cifar10-s1-0-c36065fcff"),
+        ({"model": "fc5", "dataset": "mnist_parity"}, "fc5-mnist_parity-s1-0-9ca3157659"),
+        ({"model": "inception_v3", "dataset": "imagenet2012"}, "inception_v3-imagenet2012-s1-0-142c9cffc1"),
+        ({"model": "resnet18", "dataset": "imagenet2012"}, "resnet18-imagenet2012-s1-0-11065f7af7"),
     ],
 )
 def test_run_ids_never_move(values: dict, expected: str) -> None:
@@ -80,6 +90,21 @@ def test_the_order_of_the_given_fields_does_not_matter(names: list[str], kept: s
         ({"model": "mlp", "dataset": "uncorrelated10"}, {"test_examples": 1000, "preprocessing": "gaussian"}),
         ({"model": "resnet18"}, {"regularizers": ("weight_decay",), "weight_decay": 1e-4}),
         ({"model": "alexnet"}, {"patience": None}),
+        ({"model": "inception_v3"}, {"auxiliary_head": True, "unscaled_branch": True, "layer_size": 1}),
+        ({"model": "inception_v3", "size": 0.5}, {"layer_size": 0.5}),
+        ({"model": "wide_resnet28"}, {"last_width": None}),
+        ({"dataset": "cifar10"}, {"validation_examples": 5000, "split": "random", "num_examples": 45_000}),
+        ({"dataset": "cifar10"}, {"preprocessing": "crop28", "patience": 50, "measured_weights": "best"}),
+        ({"dataset": "cifar10", "validation_examples": 2500}, {"num_examples": 47_500}),
+        ({"model": "wide_resnet28", "dataset": "cifar10"}, {"validation_examples": 0, "num_examples": 50_000}),
+        ({"model": "resnet50", "dataset": "imagenet2012"}, {"validation_examples": 10_000, "background_class": False}),
+        ({"model": "resnet18", "dataset": "imagenet2012"}, {"background_class": True, "num_examples": 1_271_167}),
+        ({"model": "fc5"}, {"weight_decay_choices": (0, 1e-4, 1e-3, 1e-2), "regularizers": ("weight_decay",)}),
+        ({"model": "fc5"}, {"regularizers": ("all",)}),
+        ({"model": "resnet56", "dataset": "cifar10"}, {"schedule_examples": 50_000, "warmup_epochs": 0}),
+        ({"model": "inception_v3"}, {"rmsprop_momentum": 0, "average_decay": 0.9999}),
+        ({}, {"label_smoothing": 0, "average_decay": 0, "shuffle": True, "monitor": "validation"}),
+        ({}, {"precision": "float32", "decay_epochs": 1, "warmup_epochs": 0}),
     ],
 )  # fmt: skip
 def test_an_explicit_default_is_the_same_run(given: dict, explicit: dict) -> None:
@@ -91,6 +116,53 @@ def test_every_field_of_model_data_and_training_is_in_the_identity(name: str) ->
     assert run_id(resolve({**GIVEN, name: CHANGES[name]})) != run_id(resolve(GIVEN))
 
 
+# Fields that alexnet on digits cannot have: an experiment that can, and a change of it that is another run.
+MORE_CHANGES = [
+    ({"model": "inception_v3"}, {"layer_size": 0.5}),
+    ({"model": "inception_v3", "size": 0.5}, {"layer_size": 1}),
+    ({"model": "inception_v3"}, {"auxiliary_head": False}),
+    ({"model": "inception_v3"}, {"unscaled_branch": False}),
+    ({"model": "inception_v3", "schedule": "exponential"}, {"decay_epochs": 2}),
+    ({"model": "inception_v3"}, {"rmsprop_momentum": 0.9}),
+    ({"model": "inception_v3"}, {"rmsprop_epsilon": 0.1}),
+    ({"model": "inception_v3"}, {"average_decay": 0.99}),
+    ({"model": "wide_resnet28"}, {"last_width": 64}),
+    ({"dataset": "cifar10"}, {"validation_examples": 2500}),
+    ({"dataset": "cifar10"}, {"validation_examples": 0}),
+    ({"dataset": "cifar10"}, {"split": "ordered"}),
+    ({"dataset": "cifar10"}, {"preprocessing": "image32"}),
+    ({"model": "resnet18", "dataset": "imagenet2012"}, {"background_class": False}),
+    ({"model": "resnet56", "dataset": "cifar10"}, {"schedule_examples": 45_000}),
+    ({"model": "resnet56", "dataset": "cifar10"}, {"drop_epochs": (91, 136)}),
+    ({"model": "resnet56", "dataset": "cifar10"}, {"drop_factor": 0.2}),
+    ({"model": "wide_resnet28"}, {"final_learning_rate": 1e-3}),
+    ({"model": "fc5"}, {"loss": "squared_hinge"}),
+    ({"model": "fc5"}, {"weight_decay_choices": (0, 1e-4)}),
+    ({"model": "fc5"}, {"weight_decay": 1e-4}),
+    ({}, {"optimizer": "adam"}),
+    ({}, {"label_smoothing": 0.1}),
+    ({}, {"warmup_epochs": 1}),
+    ({}, {"weight_decay": 0.1}),
+    ({}, {"shuffle": False}),
+    ({}, {"monitor": "train"}),
+    ({}, {"stop_accuracy": 0.5}),
+    ({}, {"precision": "mixed_bfloat16"}),
+]
+
+
+@pytest.mark.parametrize(("given", "change"), MORE_CHANGES, ids=[f"{g} {c}" for g, c in MORE_CHANGES])
+def test_a_change_of_any_field_is_another_run(given: dict, change: dict) -> None:
+    assert run_id(resolve({**given, **change})) != run_id(resolve(given))
+
+
+def test_every_field_that_decides_what_a_run_computes_was_changed() -> None:
+    changed = {*CHANGES, *(name for _, change in MORE_CHANGES for name in change)}
+    measured = {field.name for field in dataclasses.fields(MeasureConfig)}
+    # Choices of the first column, and one that is changed with the data set.
+    others = {"model", "dataset", "schedule", "test_examples", "decayed_variables"}
+    assert set(experiment_fields()) - measured - others <= changed
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -100,6 +172,24 @@ def test_every_field_of_model_data_and_training_is_in_the_identity(name: str) ->
         ({"drop_factor": 0.5}, "--drop_factor=0.5: expected no such flag with --schedule=exponential"),
         ({"final_learning_rate": 0.1}, "--final_learning_rate=0.1: expected no such flag with --schedule=exponential"),
         ({"decayed_variables": "fc3"}, "--decayed_variables=fc3: expected no such flag with no --weight_decay"),
+        ({"decay_epochs": 2, "schedule": "cosine"}, "--decay_epochs=2: expected no such flag with --schedule=cosine"),
+        ({"schedule_examples": 9}, "--schedule_examples=9: expected no such flag with --schedule=exponential"),
+        ({"rmsprop_momentum": 0.5}, "--rmsprop_momentum=0.5: expected no such flag with --optimizer=momentum"),
+        ({"rmsprop_epsilon": 0.5}, "--rmsprop_epsilon=0.5: expected no such flag with --optimizer=momentum"),
+        ({"model": "inception_v3", "momentum": 0.5}, "--momentum=0.5: expected no such flag with --optimizer=rmsprop"),
+        (
+            {"model": "inception_v3", "optimizer": "adam", "rmsprop_epsilon": 1.0},
+            "--rmsprop_epsilon=1: expected no such flag with --optimizer=adam",
+        ),
+        ({"model": "fc5", "label_smoothing": 0.1}, "--label_smoothing=0.1: expected no such flag with --loss=hinge"),
+        (
+            {"model": "fc5", "loss": "squared_hinge", "label_smoothing": 0.1},
+            "--label_smoothing=0.1: expected no such flag with --loss=squared_hinge",
+        ),
+        (
+            {"model": "fc5", "weight_decay": 0, "decayed_variables": "x"},
+            "--decayed_variables=x: expected no such flag with no --weight_decay",
+        ),
     ],
 )
 def test_a_field_that_nothing_reads_is_refused(given: dict, message: str) -> None:
@@ -113,6 +203,24 @@ def test_a_preset_that_nothing_reads_is_not_in_the_identity(change: dict) -> Non
     training = identity(resolve(change))["training"]
     assert {"optimizer": "momentum", "schedule": "decay_rate"}[next(iter(change))] not in training
     assert run_id(resolve(change)) != run_id(resolve({}))
+
+
+@pytest.mark.parametrize(
+    ("given", "change", "unread"),
+    [
+        ({"model": "inception_v3"}, {"optimizer": "adam"}, {"rmsprop_epsilon"}),
+        ({"model": "inception_v3", "dataset": "cifar10"}, {"schedule": "cosine"}, {"decay_rate", "decay_epochs"}),
+        ({"model": "resnet56", "dataset": "cifar10"}, {"schedule": "cosine"}, {"drop_epochs", "schedule_examples"}),
+        ({"model": "wide_resnet28", "dataset": "cifar10"}, {"schedule": "constant"}, {"final_learning_rate"}),
+        ({"model": "resnet18"}, {"regularizers": ("none",)}, {"weight_decay", "decayed_variables"}),
+        ({"model": "fc5"}, {"weight_decay": 0.1}, {"weight_decay_choices"}),
+        ({"model": "fc5"}, {"regularizers": ("none",)}, {"weight_decay_choices"}),
+        ({"dataset": "cifar10"}, {"validation_examples": 0}, {"patience", "measured_weights"}),
+    ],
+)
+def test_what_a_choice_leaves_unread_leaves_the_identity(given: dict, change: dict, unread: set) -> None:
+    assert unread <= set(identity(resolve(given))["training"])
+    assert not unread & set(identity(resolve({**given, **change}))["training"])
 
 
 def test_a_whole_number_given_as_a_float_is_refused() -> None:
@@ -159,8 +267,10 @@ def test_equal_settings_give_equal_text() -> None:
 
 @pytest.mark.parametrize(("model", "dataset"), sorted(PRESETS))
 @pytest.mark.parametrize("more", [{}, {"schedule": "piecewise", "drop_epochs": (1.0, 2.5)}])
-def test_a_configuration_survives_json(model: str, dataset: str, more: dict) -> None:
-    config = resolve({"model": model, "dataset": dataset, **more})
+def test_a_configuration_survives_json(
+    name_dataset: Callable[[str], str], model: str, dataset: str, more: dict
+) -> None:
+    config = resolve({"model": model, "dataset": name_dataset(dataset), **more})
     stored = json.loads(json.dumps(as_dict(config)))
     assert from_dict(stored) == config
     assert {name: set(section) for name, section in stored.items()} == {
@@ -199,10 +309,12 @@ def test_every_network_reads_every_data_set_or_says_which(model: str) -> None:
             shape = resolve({"model": model, "dataset": dataset}).data.input_shape
             assert ("vector" if len(shape) == 1 else "image") in MODELS[model].input_kinds
         else:
-            with pytest.raises(
-                UserError, match=f"^--dataset={dataset}: expected .*use one of {MODELS[model].default_dataset}"
-            ):
+            with pytest.raises(UserError) as caught:
                 resolve({"model": model, "dataset": dataset})
+            start, usable = str(caught.value).split("; use one of ")
+            assert start.startswith(f"--dataset={dataset}: expected ")
+            assert usable.split(", ") == [name for name in DATASETS if (model, name) in PRESETS]
+            assert MODELS[model].default_dataset in usable.split(", ")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +329,17 @@ def test_every_network_reads_every_data_set_or_says_which(model: str) -> None:
         ({"batch_size": 540, "k": 2}, "--batch_size=540: expected a batch * --k=2 of at most the 1078"),
         ({"batch_size": 11, "num_examples": 10}, "--batch_size=11: expected a batch of at most the 10"),
         ({"k": 0.01}, "--k=0.01: expected a factor that leaves at least one example"),
-        ({"loss": "hinge"}, "--loss=hinge: expected cross_entropy"),
+        ({"loss": "hinge"}, "--loss=hinge: expected cross_entropy, since alexnet has one output a class"),
+        ({"loss": "squared_hinge"}, "--loss=squared_hinge: expected cross_entropy, since alexnet has one output a cla"),
+        ({"model": "fc5", "loss": "cross_entropy"},
+         "--loss=cross_entropy: expected hinge or squared_hinge, since fc5 has one output"),
+        ({"model": "fc5", "background_class": True}, "--background_class=True: expected false, since fc5"),
+        ({"dataset": 3}, "--dataset=3: expected a name"),
+        ({"model": 3}, "--model=3: expected a name"),
+        ({"dataset": "cifar10", "batch_size": 45_001}, "--batch_size=45001: expected a batch of at most the 45000"),
+        ({"model": "mlp", "dataset": "cifar10", "preprocessing": "components10"},
+         "--preprocessing=components10: expected one of image32, crop28, normalized32, vector3072 for cifar10"),
+        ({"dataset": "cifar10", "preprocessing": "vector3072"}, "--preprocessing=vector3072: expected one of image32"),
         ({"model": "mlp", "regularizers": ("dropout",)}, "--regularizers=dropout: expected"),
         ({"model": "mlp", "dropout_rate": 0.5}, "--dropout_rate=0.5: expected"),
         ({"model": "mlp", "regularizers": ("augmentation",)}, "--regularizers=augmentation: expected"),
@@ -229,8 +351,9 @@ def test_every_network_reads_every_data_set_or_says_which(model: str) -> None:
         ({"regularizers": ("nope",)}, "--regularizers=nope: expected one of none"),
         ({"weight_decay": "0.1"}, "--weight_decay=0.1: expected a number"),
         ({"decayed_variables": "("}, "--decayed_variables=(: expected"),
+        ({"folder_counts": (2, 8, 1, 1)}, "unknown field 'folder_counts'; known: model, size"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_experiment_is_refused_in_one_line(given: dict, message: str) -> None:
     with pytest.raises(UserError) as caught:
         resolve(given)
@@ -274,6 +397,90 @@ def test_regularizers_of_alexnet(given: dict, regularizers: tuple, weight_decay:
     assert (training.weight_decay, training.dropout_rate) == (weight_decay, dropout_rate)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weight_decay_choices": (0, 1), "weight_decay": 1},
+         "--weight_decay=1: expected no such flag beside --weight_decay_choices"),
+        ({"weight_decay_choices": (0, 1), "regularizers": ("none",)},
+         "--weight_decay_choices=0,1: expected no such flag with --regularizers=none"),
+        ({"weight_decay_choices": (0, 1), "regularizers": ("dropout", "augmentation")},
+         "--weight_decay_choices=0,1: expected no such flag with --regularizers=dropout+augmentation"),
+        *(({"weight_decay_choices": choices}, f"--weight_decay_choices={shown}: expected two or more different numbers "
+                                              "of at least 0")
+          for choices, shown in [((0.5,), "0.5"), ((1, 1), "1,1"), ((0, 1, 1), "0,1,1"), ((0, -1), "0,-1"),
+                                 (("0", "1"), "0,1"), ((), ""), (0.5, "0.5"), ((0, math.nan), "0,nan")]),
+        ({"weight_decay_choices": (0, math.inf)}, "--weight_decay_choices=0,inf: expected a number of at least 0"),
+        ({"model": "wide_resnet28", "dataset": "cifar10", "weight_decay_choices": (0, 1)},
+         "--weight_decay_choices=0,1: expected a validation set, which this run has not; choose one with "
+         "--weight_decay"),
+        ({"model": "fc5", "dataset": "mnist_parity", "validation_examples": 0},
+         "--weight_decay_choices=0.0,0.0001,0.001,0.01: expected a validation set, which this run has not; choose one "
+         "with --weight_decay"),
+        # Training examples would always choose none.
+        ({"model": "fc5", "dataset": "mnist_parity", "validation_examples": 0, "monitor": "train"},
+         "--weight_decay_choices=0.0,0.0001,0.001,0.01: expected a validation set, which this run has not; choose one "
+         "with --weight_decay"),
+        ({"model": "wide_resnet28", "dataset": "cifar10", "measured_splits": ("train", "validation")},
+         "--measured_splits=train,validation: expected train or test, since this run has no validation set"),
+        *(({"model": "wide_resnet28", "dataset": "cifar10", name: value},
+           f"--{name}={value}: expected a validation set, which this run has not; or add --monitor=train")
+          for name, value in [("patience", 3), ("stop_accuracy", 0.5), ("measured_weights", "best")]),
+    ],
+)  # fmt: skip
+def test_fields_that_contradict_each_other_are_refused(given: dict, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        resolve(given)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("given", "regularizers", "weight_decay", "choices"),
+    [
+        ({"model": "fc5"}, ("weight_decay",), 0, (0, 1e-4, 1e-3, 1e-2)),
+        ({"model": "fc5", "regularizers": ("all",)}, ("weight_decay",), 0, (0, 1e-4, 1e-3, 1e-2)),
+        ({"model": "fc5", "regularizers": ("none",)}, ("none",), 0, None),
+        ({"model": "fc5", "weight_decay": 0.1}, ("weight_decay",), 0.1, None),
+        ({"model": "fc5", "weight_decay": 0}, ("none",), 0, None),
+        ({"model": "fc5", "weight_decay_choices": [1, 2]}, ("weight_decay",), 0, (1, 2)),
+        ({"model": "fc5", "dataset": "mnist_parity", "validation_examples": 0, "weight_decay": 0.1},
+         ("weight_decay",), 0.1, None),
+        ({"model": "alexnet", "weight_decay_choices": (0, 1)}, ("weight_decay",), 0, (0, 1)),
+        ({"model": "alexnet", "regularizers": ("all",), "weight_decay_choices": (0, 1)},
+         ("augmentation", "dropout", "weight_decay"), 0, (0, 1)),
+        ({"model": "resnet56", "dataset": "cifar10", "weight_decay_choices": (0, 1)},
+         ("augmentation", "weight_decay"), 0, (0, 1)),
+        ({"model": "mlp", "weight_decay_choices": (0, 1)}, ("weight_decay",), 0, (0, 1)),
+    ],
+)  # fmt: skip
+def test_weight_decay_is_given_or_chosen(
+    given: dict, regularizers: tuple, weight_decay: float, choices: tuple | None
+) -> None:
+    training = resolve(given).training
+    assert training.regularizers == regularizers
+    assert (training.weight_decay, training.weight_decay_choices) == (weight_decay, choices)
+
+
+def test_variables_may_be_named_for_a_penalty_that_is_chosen() -> None:
+    assert resolve({"model": "fc5", "decayed_variables": "kernel"}).training.decayed_variables == "kernel"
+
+
+@pytest.mark.parametrize("name", ["patience", "stop_accuracy", "measured_weights"])
+def test_without_a_validation_set_training_examples_may_be_monitored(name: str) -> None:
+    value = {"patience": 3, "stop_accuracy": 0.5, "measured_weights": "best"}[name]
+    given = {"model": "wide_resnet28", "dataset": "cifar10", "monitor": "train", name: value}
+    assert getattr(resolve(given).training, name) == value
+
+
+@pytest.mark.parametrize(("model", "dataset"), sorted(PRESETS))
+def test_without_its_given_fields_an_experiment_is_its_recipe(
+    name_dataset: Callable[[str], str], model: str, dataset: str
+) -> None:
+    given = {"model": model, "dataset": name_dataset(dataset)}
+    changed = resolve({**given, "epochs": 1, "batch_size": 3, "seed": 5, "size": 2, "num_examples": 9})
+    assert resolve_defaults(changed) == resolve(given) != changed
+
+
 def make_file(path: pathlib.Path, content: bytes) -> str:
     path.write_bytes(content)
     return f"file:{path}"
@@ -293,6 +500,12 @@ def test_a_users_file_is_known_by_its_content(tmp_path: pathlib.Path) -> None:
     assert from_dict(as_dict(here)) == here
 
 
+def test_a_users_file_has_no_recipe(tmp_path: pathlib.Path) -> None:
+    config = resolve({"model": make_file(tmp_path / "net.keras", b"weights"), "draws": 9})
+    (tmp_path / "net.keras").unlink()
+    assert resolve_defaults(config) is config
+
+
 def test_a_file_beside_the_user_is_named_without_its_folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_file(tmp_path / "net.keras", b"weights")
     monkeypatch.chdir(tmp_path)
@@ -309,11 +522,29 @@ def test_a_users_file_takes_measure_and_data_options(tmp_path: pathlib.Path) -> 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 3), ("learning_rate", 0.1), ("regularizers", ("none",)), ("size", 2.0), ("initializer", "he_normal")],
-)
+    [
+        ("epochs", 3), ("learning_rate", 0.1), ("regularizers", ("none",)), ("size", 2.0), ("initializer", "he_normal"),
+        ("layer_size", 2.0), ("last_width", 64), ("auxiliary_head", False), ("unscaled_branch", False),
+        ("label_smoothing", 0.1), ("precision", "float32"), ("weight_decay_choices", (0.0, 1.0)),
+    ],
+)  # fmt: skip
 def test_a_users_file_is_not_trained(tmp_path: pathlib.Path, name: str, value: object) -> None:
     with pytest.raises(UserError, match=f"^--{name}=.*: expected no such flag with --model=file:"):
         resolve({"model": make_file(tmp_path / "net.keras", b""), name: value})
+
+
+def test_a_users_file_is_measured_only_on_splits_that_there_are(tmp_path: pathlib.Path) -> None:
+    given = {"model": make_file(tmp_path / "net.keras", b""), "dataset": "cifar10", "measured_splits": ("validation",)}
+    assert resolve(given).measure.measured_splits == ("validation",)
+    with pytest.raises(UserError, match="^--measured_splits=validation: expected train or test"):
+        resolve({**given, "validation_examples": 0})
+
+
+def test_a_users_file_reads_a_folder(tmp_path: pathlib.Path, name_dataset: Callable[[str], str]) -> None:
+    given = {"model": make_file(tmp_path / "net.keras", b""), "dataset": name_dataset(FOLDER_PREFIX)}
+    config = resolve({**given, "preprocessing": "image224", "background_class": True})
+    assert (config.data.input_shape, config.data.num_classes, config.data.num_train) == ((224, 224, 3), 3, 320)
+    assert from_dict(as_dict(config)) == config
 
 
 @pytest.mark.parametrize("name", ["missing.keras", "net.h5", "folder.keras"])

@@ -33,12 +33,22 @@ OWN_TAPS = {
     "fc5": ["hidden1", "hidden2", "hidden3", "hidden4"],
     "mlp": ["hidden"],
     "resnet18": ["stem", "stage1", "stage2", "stage3", "stage4"],
-}
+    "densenet40": ["stem", "stage1", "stage2", "stage3", "pooled"],
+    "resnet50": ["stem", "stage1", "stage2", "stage3", "stage4", "pooled"],
+    "resnet56": ["stem", "stage1", "stage2", "stage3"],
+    "wide_resnet28": ["stem", "stage1", "stage2", "stage3", "pooled"],
+    "inception_v3": [
+        "conv0", "conv1", "conv2", "conv3", "conv4", "mixed_35x35x256a", "mixed_35x35x288a", "mixed_35x35x288b",
+        "mixed_17x17x768a", "mixed_17x17x768b", "mixed_17x17x768c", "mixed_17x17x768d", "mixed_17x17x768e",
+        "mixed_17x17x1280a", "mixed_8x8x2048a", "mixed_8x8x2048b",
+    ],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OWN_TAPS)
 def test_taps_of_our_networks(name):
-    model = models.build(name, size=0.0625, input_shape=(32, 32, 3), num_classes=2)
+    with keras.StatelessScope(initialize_variables=False):
+        model = models.build(name, size=0.125, input_shape=(32, 32, 3), num_classes=2)
     assert find_taps(model) == {tap: f"tap_{tap}" for tap in OWN_TAPS[name]}
     assert models.taps is find_taps
 

@@ -1,5 +1,6 @@
 """What an experiment is. Nothing here needs TensorFlow."""
 
+from tfunits.configs.cluster import Cluster, parse_cluster
 from tfunits.configs.errors import UserError, reject
 from tfunits.configs.experiment import (
     DataConfig,
@@ -12,27 +13,43 @@ from tfunits.configs.experiment import (
 from tfunits.configs.facts import (
     DATASETS,
     FILE_PREFIX,
+    FOLDER_PREFIX,
     MODELS,
     SPLITS,
     STEPS,
-    UNSUPPORTED_DATASETS,
     DatasetFacts,
     ModelFacts,
+    find_dataset,
 )
+from tfunits.configs.folders import Folder, list_images
 from tfunits.configs.grids import expand, resolve_all
-from tfunits.configs.resolve import as_dict, canonical_json, from_dict, identity, resolve, run_id, short_hash
+from tfunits.configs.keeping import KeepRule, parse_keep_rule
+from tfunits.configs.prepared import describe_missing, find_prepared, is_prepared, resolve_data_dir
+from tfunits.configs.resolve import (
+    as_dict,
+    canonical_json,
+    from_dict,
+    identity,
+    resolve,
+    resolve_defaults,
+    run_id,
+    short_hash,
+)
 
 __all__ = [
     "DATASETS",
     "FILE_PREFIX",
+    "FOLDER_PREFIX",
     "MODELS",
     "SPLITS",
     "STEPS",
-    "UNSUPPORTED_DATASETS",
+    "Cluster",
     "DataConfig",
     "DatasetFacts",
     "ExecutionConfig",
     "ExperimentConfig",
+    "Folder",
+    "KeepRule",
     "MeasureConfig",
     "ModelConfig",
     "ModelFacts",
@@ -40,12 +57,21 @@ __all__ = [
     "UserError",
     "as_dict",
     "canonical_json",
+    "describe_missing",
     "expand",
+    "find_dataset",
+    "find_prepared",
     "from_dict",
     "identity",
+    "is_prepared",
+    "list_images",
+    "parse_cluster",
+    "parse_keep_rule",
     "reject",
     "resolve",
     "resolve_all",
+    "resolve_data_dir",
+    "resolve_defaults",
     "run_id",
     "short_hash",
 ]

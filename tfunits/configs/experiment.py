@@ -3,10 +3,13 @@
 import dataclasses
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from tfunits.configs import facts
-from tfunits.configs.errors import reject
+from tfunits.configs.errors import UserError, reject
+from tfunits.configs.folders import list_images
+from tfunits.configs.keeping import parse_keep_rule
 
 
 def _option(
@@ -119,6 +122,25 @@ class ModelConfig:
         choices=facts.INITIALIZERS,
     )  # fmt: skip
     init_scale: float = _option(1.0, "factor on the standard deviation of the initial weights", above=0)
+    layer_size: float | None = _option(
+        None, "inception_v3: width multiplier of its block mixed_35x35x288b alone; --size is that of all others",
+        above=0, maximum=_LARGEST_FACTOR,
+    )  # fmt: skip
+    last_width: int | None = _option(
+        None,
+        "wide_resnet28, densenet40, resnet50: units of the last hidden layer, whatever the size, by a 1x1 convolution "
+        "and batch normalisation before the pooling",
+        minimum=1,
+        maximum=_LARGEST_FACTOR,
+    )
+    auxiliary_head: bool | None = _option(
+        None, "inception_v3: whether it is trained with its second head, as the published parameter counts are (true)"
+    )
+    unscaled_branch: bool | None = _option(
+        None,
+        "inception_v3: whether a convolution of mixed_17x17x768d has 192 filters at every size, as in the authors' "
+        "program and the published parameter counts (true)",
+    )
     model_file_sha256: str | None = _option(None, "SHA-256 of a file: model; filled in when the run is resolved")
 
     def __post_init__(self) -> None:
@@ -127,13 +149,26 @@ class ModelConfig:
             return
         if self.model not in facts.MODELS:
             raise reject("model", self.model, "one of " + ", ".join(facts.MODELS) + ", or file:PATH.keras")
-        for layer, width in facts.MODELS[self.model].base_widths.items():
-            if int(width * self.size) < 1:
-                smallest = 1 / min(facts.MODELS[self.model].base_widths.values())
-                raise reject(
-                    "size", f"{self.size:g}", f"a width of at least one unit in every layer of {self.model}",
-                    f"{layer} would have int({width} * {self.size:g}) = 0 units; use --size={smallest:g} or more",
-                )  # fmt: skip
+        known = facts.MODELS[self.model]
+        for name in ("layer_size", "last_width", "auxiliary_head", "unscaled_branch"):
+            if getattr(self, name) is not None and name not in known.options:
+                owners = ", ".join(model for model, other in facts.MODELS.items() if name in other.options)
+                raise reject(name, getattr(self, name), f"no such flag with --model={self.model}", f"for {owners}")
+        self._check_widths("size", known.base_widths)
+        if self.layer_size is not None:
+            self._check_widths("layer_size", [facts.VARIED_BLOCK])
+
+    def _check_widths(self, factor: str, taps: Iterable[str]) -> None:
+        """Raise `UserError` if a width multiplier leaves a layer without units."""
+        value = getattr(self, factor)
+        tap, units = facts.MODELS[self.model].narrowest_layer(taps)
+        if int(units * value) < 1:
+            raise reject(
+                factor, f"{value:g}", f"a width of at least one unit in every layer of {self.model}",
+                f"{tap} would have int({units} * {value:g}) = 0 units; "
+                # Rounded up, so that the number as printed is enough.
+                f"use --{factor}={math.ceil(1e6 / units) / 1e6:g} or more",
+            )  # fmt: skip
 
     @property
     def is_file(self) -> bool:
@@ -145,7 +180,11 @@ class ModelConfig:
 class DataConfig:
     """Which examples, and with which labels."""
 
-    dataset: str = _option("digits", "data set; the network's embedded one if not given", choices=tuple(facts.DATASETS))
+    dataset: str = _option(
+        "digits",
+        "data set: " + ", ".join(facts.DATASETS) + "; or folder:PATH, your own images in one sub-folder a class; the "
+        "network's embedded one if not given",
+    )
     preprocessing: str | None = _option(None, "form of the inputs; the network's own if not given")
     num_examples: int | None = _option(
         None, "number of training examples (generated data: 1000 if not given)", minimum=1
@@ -153,21 +192,32 @@ class DataConfig:
     test_examples: int | None = _option(
         None, "number of test examples of generated data (1000 if not given)", minimum=1
     )
+    validation_examples: int | None = _option(
+        None, "how many of the training images of CIFAR, MNIST or ImageNet are the validation set", minimum=0
+    )
+    split: str = _option(
+        "random",
+        "validation images are drawn from the data seed, or are the last in the order of the files (the authors' rule)",
+        choices=facts.SPLIT_RULES,
+    )
+    background_class: bool = _option(
+        False, "labels count from 1, with a class 0 that no image has, as in the official ImageNet networks"
+    )
     random_labels: bool = _option(
         False, "replace training and validation labels by uniform draws; test labels stay true"
     )
     data_seed: int = _option(0, "seed of the split, the random labels and the teacher", minimum=0, maximum=LARGEST_SEED)
+    folder_sha256: str | None = _option(None, "SHA-256 of a folder's listing; filled in from the folder")
+    folder_counts: tuple[int, ...] | None = _option(
+        None, "classes, training, validation and test images of a folder; filled in from the folder",
+        minimum=0, plain_list=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        if self.dataset in facts.UNSUPPORTED_DATASETS:
-            raise reject(
-                "dataset",
-                self.dataset,
-                f"one of {', '.join(facts.DATASETS)}",
-                "this version cannot read the papers' images",
-            )
         _check_fields(self)
-        known = facts.DATASETS[self.dataset]
+        if self.is_folder:
+            self._fill_in_folder()
+        known = self.dataset_facts
         if self.preprocessing is not None and self.preprocessing not in known.preprocessings:
             raise reject(
                 "preprocessing", self.preprocessing, f"one of {', '.join(known.preprocessings)} for {self.dataset}"
@@ -177,27 +227,77 @@ class DataConfig:
                 "test_examples", self.test_examples, f"no such flag with --dataset={self.dataset}",
                 f"its test set has {known.num_test} examples; leave the flag out",
             )  # fmt: skip
-        if known.fixed_size and (self.num_examples or 0) > known.num_train:
+        for name, is_default in (("validation_examples", self.validation_examples is None),
+                                 ("split", self.split == "random")):  # fmt: skip
+            if not known.adjustable and not is_default:
+                raise reject(name, getattr(self, name), f"no such flag with --dataset={self.dataset}")
+        if known.adjustable and self.num_validation >= known.num_train + known.num_validation:
+            raise reject(
+                "validation_examples", self.validation_examples,
+                f"fewer than the {known.num_train + known.num_validation} training images of {self.dataset}",
+            )  # fmt: skip
+        if known.fixed_size and (self.num_examples or 0) > self._largest_train:
             raise reject(
                 "num_examples", self.num_examples,
-                f"at most the {known.num_train} training examples of {self.dataset}",
+                f"at most the {self._largest_train} training examples of {self.dataset}",
             )  # fmt: skip
+
+    def _fill_in_folder(self) -> None:
+        """Take listing and numbers from the folder, unless they are there: a stored run needs no folder."""
+        if self.folder_sha256 is None or self.folder_counts is None:
+            folder = list_images(self.dataset.removeprefix(facts.FOLDER_PREFIX))
+            object.__setattr__(self, "folder_sha256", folder.fingerprint())
+            object.__setattr__(self, "folder_counts", facts.count_folder(folder))
+        elif len(self.folder_counts) != 4:
+            raise UserError(f"folder_counts: expected four numbers, received {len(self.folder_counts)}")
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are a user's own folder."""
+        return self.dataset.startswith(facts.FOLDER_PREFIX)
+
+    @property
+    def dataset_facts(self) -> facts.DatasetFacts:
+        """What is known of the data set, without a look at its files."""
+        return facts.folder_facts(self.folder_counts) if self.is_folder else facts.find_dataset(self.dataset)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one preprocessed example."""
-        forms = facts.DATASETS[self.dataset].preprocessings
+        forms = self.dataset_facts.preprocessings
         return forms[self.preprocessing or next(iter(forms))]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels, with the background class."""
+        return self.dataset_facts.num_classes + self.background_class
 
     @property
     def num_train(self) -> int:
         """Number of training examples."""
-        return self.num_examples or facts.DATASETS[self.dataset].num_train or DEFAULT_GENERATED_EXAMPLES
+        if not self.dataset_facts.fixed_size:
+            return self.num_examples or DEFAULT_GENERATED_EXAMPLES
+        return self.num_examples or self._largest_train
+
+    @property
+    def num_validation(self) -> int:
+        """Number of validation examples; generated data have as many as for training."""
+        known = self.dataset_facts
+        if not known.fixed_size:
+            return self.num_train
+        return known.num_validation if self.validation_examples is None else self.validation_examples
 
     @property
     def num_test(self) -> int:
         """Number of test examples."""
-        return self.test_examples or facts.DATASETS[self.dataset].num_test or DEFAULT_GENERATED_EXAMPLES
+        if not self.dataset_facts.fixed_size:
+            return self.test_examples or DEFAULT_GENERATED_EXAMPLES
+        return self.dataset_facts.num_test
+
+    @property
+    def _largest_train(self) -> int:
+        known = self.dataset_facts
+        return known.num_train + known.num_validation - self.num_validation
 
 
 # Casper et al. 2021, section 4: 1,000 training examples by default; the test set of generated data is always 1,000.
@@ -212,15 +312,25 @@ class TrainingConfig:
         0, "seed of initial weights, order of examples, dropout and augmentation", minimum=0, maximum=LARGEST_SEED
     )
     loss: str = _option("cross_entropy", "training loss", choices=facts.LOSSES)
+    label_smoothing: float = _option(
+        0.0, "share of every label that is spread evenly over all classes", minimum=0, maximum=1
+    )
     optimizer: str = _option("momentum", "optimiser", choices=facts.OPTIMIZERS)
     learning_rate: float = _option(0.01, "initial learning rate, before the factor k", above=0)
     momentum: float = _option(0.9, "momentum of the momentum optimiser", minimum=0, maximum=1)
+    rmsprop_momentum: float = _option(0.0, "momentum of rmsprop", minimum=0, maximum=1)
+    rmsprop_epsilon: float = _option(1e-10, "constant of rmsprop, inside its square root", above=0)
     schedule: str = _option("constant", "learning rate over time", choices=facts.SCHEDULES)
+    warmup_epochs: float = _option(0.0, "epochs in which the learning rate grows linearly from 0", minimum=0)
     decay_rate: float = _option(0.95, "factor per epoch of the exponential schedule", above=0, maximum=1)
+    decay_epochs: int = _option(1, "epochs between two factors of the exponential schedule", minimum=1)
     drop_epochs: tuple[float, ...] | None = _option(
         None, "epochs at which the piecewise schedule drops", above=0, plain_list=True
     )
     drop_factor: float = _option(0.1, "factor at each drop of the piecewise schedule", above=0, maximum=1)
+    schedule_examples: int | None = _option(
+        None, "examples that an epoch of the piecewise schedule counts; the training examples if not given", minimum=1
+    )
     final_learning_rate: float = _option(0.0, "learning rate at the end of the cosine schedule", minimum=0)
     regularizers: tuple[str, ...] = _option(
         ("none",),
@@ -229,21 +339,34 @@ class TrainingConfig:
         plain_list=True,
     )
     weight_decay: float = _option(0.0, "wd in the penalty wd * sum(w^2) / 2 of the training loss", minimum=0)
+    weight_decay_choices: tuple[float, ...] | None = _option(
+        None, "weight decays to train with, of which validation chooses one", minimum=0, plain_list=True
+    )
     decayed_variables: str = _option(".*", "regular expression: paths of the variables in the penalty")
     dropout_rate: float = _option(0.0, "share of units dropped in training", minimum=0, maximum=1)
     batch_size: int = _option(128, "examples per step over all devices, before the factor k", minimum=1)
     epochs: int = _option(10, "passes over the training data; 0 measures the untrained network", minimum=0)
     k: float = _option(1.0, "factor on both the batch size and the learning rate", above=0, maximum=_LARGEST_FACTOR)
-    patience: int | None = _option(None, "stop after this many epochs without a better validation accuracy", minimum=1)
-    measured_weights: str = _option(
-        "last", "weights that are measured: of the last or of the best validation epoch", choices=facts.MEASURED_WEIGHTS
+    shuffle: bool = _option(True, "a new order of the training examples every epoch; else that of the files")
+    monitor: str = _option(
+        "validation", "examples whose accuracy decides which epoch is the best", choices=facts.MONITORS
     )
+    patience: int | None = _option(None, "stop after this many epochs without a better accuracy", minimum=1)
+    stop_accuracy: float | None = _option(None, "stop at this accuracy of --monitor", above=0, maximum=1)
+    measured_weights: str = _option(
+        "last", "weights that are measured: of the last or of the best epoch", choices=facts.MEASURED_WEIGHTS
+    )
+    average_decay: float = _option(
+        0.0, "decay of the moving average of the weights that is validated and measured; 0 for none",
+        minimum=0, maximum=1,
+    )  # fmt: skip
+    precision: str = _option("float32", "precision of the network's arithmetic", choices=facts.PRECISIONS)
 
     def __post_init__(self) -> None:
         _check_fields(self)
-        if self.momentum == 1 or self.dropout_rate == 1:
-            name = "momentum" if self.momentum == 1 else "dropout_rate"
-            raise reject(name, 1, "a number below 1")
+        for name in ("momentum", "dropout_rate", "rmsprop_momentum", "average_decay", "label_smoothing"):
+            if getattr(self, name) == 1:
+                raise reject(name, 1, "a number below 1")
         if self.effective_batch_size < 1:
             raise reject(
                 "k", f"{self.k:g}", "a factor that leaves at least one example in a batch",
@@ -312,7 +435,10 @@ class ExecutionConfig:
         choices=facts.STEPS, plain_list=True,
     )  # fmt: skip
     run_root: str = _option("runs", "folder of the run directories")
-    data_dir: str | None = _option(None, "folder of prepared data")
+    data_dir: str | None = _option(
+        None, "folder of prepared data; tensorflow-datasets' own, ~/tensorflow_datasets, if not given"
+    )
+    download: bool = _option(False, "let tensorflow-datasets fetch and prepare what is missing")
     save: str = _option(
         "all",
         "what a finished run keeps: metrics; best (the measured weights); all (best and last weights, last checkpoint)",
@@ -324,9 +450,16 @@ class ExecutionConfig:
     deterministic: bool | None = _option(
         None, "equal runs give equal bits; slower on GPUs, where it is off if not given; on for CPUs"
     )
+    keep_epochs: tuple[str, ...] | None = _option(
+        None, "epochs whose checkpoints stay: numbers, lastN, everyN, e.g. 1,2,5,last8,every10", plain_list=True
+    )
+    worker_timeout: float = _option(
+        300.0, "seconds that a worker of several machines (TF_CONFIG) waits for the others to start", above=0
+    )
 
     def __post_init__(self) -> None:
         _check_fields(self)
+        parse_keep_rule(self.keep_epochs or ())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,9 @@ from tfunits.configs import facts
 from tfunits.configs.errors import UserError, reject
 from tfunits.configs.experiment import ExecutionConfig, ExperimentConfig, MeasureConfig, expected_value, value_type
 from tfunits.configs.grids import expand, resolve_all
-from tfunits.configs.presets import PRESETS
-from tfunits.configs.resolve import experiment_fields
+from tfunits.configs.prepared import describe_missing, is_prepared, resolve_data_dir
+from tfunits.configs.presets import PRESET_FIELDS
+from tfunits.configs.resolve import experiment_fields, run_id
 
 # Values of several names inside one grid axis: --regularizers=none,augmentation+dropout.
 _COMBINATION_FIELDS = ("regularizers",)
@@ -42,15 +44,32 @@ class CommandLine:
         return "\n".join(dict.fromkeys(self._describe(config) for config in self.experiments))
 
     def _describe(self, config: ExperimentConfig) -> str:
-        data = facts.DATASETS[config.data.dataset]
+        data = config.data.dataset_facts
         chosen = ", the embedded default" if data.embedded and not self.dataset_given else ""
         line = f"data: {config.data.dataset}{chosen} ({data.description})"
         if config.model.is_file:
             return line
         papers = facts.MODELS[config.model.model]
-        unsupported = papers.papers_dataset_name in facts.UNSUPPORTED_DATASETS
-        flag = f"--dataset={papers.papers_dataset_name}" + (", which this version cannot read" if unsupported else "")
+        if config.data.dataset in papers.papers_dataset_name.split(" or "):
+            return line
+        flag = f"--dataset={papers.papers_dataset_name}"
         return f"{line}; the papers trained {config.model.model} on {papers.papers_dataset} ({flag})"
+
+    def check_data(self) -> None:
+        """Raise `UserError` with the command that prepares it if a run's data set is not there and is to be read."""
+        if self.plan or self.execution.download or self.execution.steps == ("report",):
+            return
+        for config in self.experiments:
+            if not is_prepared(config.data.dataset, self.execution.data_dir) and not self._is_finished(config):
+                raise UserError(describe_missing(config.data.dataset, self.execution.data_dir))
+
+    def _is_finished(self, config: ExperimentConfig) -> bool:
+        """Whether a run's own status says so: it reads no data again."""
+        try:
+            status = json.loads((pathlib.Path(self.execution.run_root) / run_id(config) / "status.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return isinstance(status, dict) and status.get("state") == "finished"
 
 
 class _FieldParser(absl_flags.ArgumentParser):
@@ -192,8 +211,10 @@ def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
                 plain[name] = (value,)
     grids = [_parse_grid(text, fields) for text in registry["grid"].value]
     execution = {f.name: registry[f.name].value for f in dataclasses.fields(ExecutionConfig)}
-    if execution["data_dir"] is not None and not pathlib.Path(execution["data_dir"]).is_dir():
-        raise reject("data_dir", execution["data_dir"], "an existing folder")
+    if execution["data_dir"] is not None:
+        data_dir = resolve_data_dir(execution["data_dir"])
+        if not data_dir.is_dir() and (data_dir.exists() or not execution["download"]):
+            raise reject("data_dir", execution["data_dir"], "an existing folder")
     return CommandLine(
         experiments=tuple(resolve_all(expand({**axes, **plain}, grids))),
         execution=ExecutionConfig(**{name: value for name, value in execution.items() if value is not None}),
@@ -238,9 +259,9 @@ def _describe_field(field: dataclasses.Field) -> str:
     """What a flag accepts and what holds without it, as a note behind its help."""
     accepted = expected_value(field)
     parts = [accepted] if accepted not in ("a name", "true or false") else []
-    if any(field.name in preset for preset in PRESETS.values()):
+    if field.name in PRESET_FIELDS:
         parts.append("by default the recipe's")
-    elif field.default is not None:
+    elif field.default is not None and "if not given" not in field.metadata["help"]:
         default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         parts.append(f"default {str(default).lower() if isinstance(default, bool) else default}")
     return f" ({'; '.join(parts)})" if parts else ""

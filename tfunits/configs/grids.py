@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tfunits.configs.experiment import ExperimentConfig
+from tfunits.configs.experiment import DataConfig, ExperimentConfig
 from tfunits.configs.resolve import resolve, run_id
 
 
@@ -35,7 +35,9 @@ def resolve_all(combinations: Iterable[Mapping[str, Any]]) -> list[ExperimentCon
       UserError: the first combination that is no experiment.
     """
     experiments: dict[str, ExperimentConfig] = {}
+    listed: dict[str, DataConfig] = {}
     for combination in combinations:
-        config = resolve(combination)
+        config = resolve(combination, folder=listed.get(str(combination.get("dataset"))))
+        listed[config.data.dataset] = config.data
         experiments.setdefault(run_id(config), config)
     return list(experiments.values())

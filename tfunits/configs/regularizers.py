@@ -25,11 +25,20 @@ def resolve_regularizers(
       given: fields of the user.
       preset: fields of the recipe.
 
-    Returns: values of regularizers, weight_decay and dropout_rate.
+    Returns: values of regularizers, weight_decay, weight_decay_choices and dropout_rate; with choices, weight_decay
+      is 0 until validation has chosen.
 
     Raises:
       UserError: an unknown name, one that model or data cannot have, or names and strengths that contradict each other.
     """
+    if "weight_decay_choices" in given and "weight_decay" in given:
+        raise reject("weight_decay", given["weight_decay"], "no such flag beside --weight_decay_choices")
+    choices = None if "weight_decay" in given else given.get("weight_decay_choices", preset.get("weight_decay_choices"))
+    if choices is not None:
+        _check_choices(choices)
+        # As strong as the strongest; what applies is chosen later.
+        applied = sorted({*preset.get("regularizers", ()), "weight_decay"} - {"none"})
+        preset = {**preset, "weight_decay": max(choices), "regularizers": tuple(applied)}
     strengths = {name: given.get(field, preset.get(field, 0.0)) for name, field in _STRENGTHS.items()}
     reasons = _impossible(model, data)
     possible = [name for name in facts.REGULARIZERS if name not in reasons]
@@ -58,7 +67,18 @@ def resolve_regularizers(
         # A negative or broken strength stays, for the configuration to refuse.
         unused = 0.0 if field not in given or _is_positive(given[field]) else given[field]
         resolved[field] = strengths[name] if name in chosen else unused
+    resolved["weight_decay_choices"] = choices if "weight_decay" in chosen else None
+    if resolved["weight_decay_choices"] is not None:
+        resolved["weight_decay"] = 0.0
+    elif "weight_decay_choices" in given:
+        raise reject("weight_decay_choices", choices, f"no such flag with --regularizers={'+'.join(named)}")
     return resolved
+
+
+def _check_choices(choices: Any) -> None:
+    numbers = isinstance(choices, tuple) and all(isinstance(c, int | float) and c >= 0 for c in choices)
+    if not numbers or not 2 <= len(choices) == len(set(choices)):
+        raise reject("weight_decay_choices", choices, "two or more different numbers of at least 0")
 
 
 def _is_positive(strength: Any) -> bool:
@@ -68,7 +88,7 @@ def _is_positive(strength: Any) -> bool:
 def _impossible(model: str, data: DataConfig) -> dict[str, str]:
     """Regulariser -> why this model on this data cannot have it."""
     reasons = {}
-    if not facts.DATASETS[data.dataset].augmentable or len(data.input_shape) != 3:
+    if not data.dataset_facts.augmentable or len(data.input_shape) != 3:
         reasons["augmentation"] = f"{data.dataset} as {data.preprocessing or 'vectors'} has no augmentation"
     if not facts.MODELS[model].has_dropout:
         reasons["dropout"] = f"{model} has no dropout layer"

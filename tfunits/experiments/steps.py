@@ -32,7 +32,6 @@ from tfunits.configs import (
     ExperimentConfig,
     MeasureConfig,
     UserError,
-    find_dataset,
     parse_keep_rule,
     reject,
     short_hash,
@@ -68,9 +67,7 @@ class Run:
         """The run's data set."""
         data = self.config.data
         options = {
-            f.name: getattr(data, f.name)
-            for f in dataclasses.fields(data)
-            if f.name not in ("dataset", "data_seed", "folder_sha256")
+            f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.name not in ("dataset", "data_seed")
         }
         return datasets.load(
             data.dataset,
@@ -120,7 +117,7 @@ class Run:
         shape = self.data.input_shape
         fits = len(expected) == 1 and len(expected[0]) == len(shape)
         if not fits or any(size not in (None, given) for size, given in zip(expected[0], shape, strict=True)):
-            forms = [f"--preprocessing={n} {s}" for n, s in find_dataset(data.dataset).preprocessings.items()]
+            forms = [f"--preprocessing={n} {s}" for n, s in data.dataset_facts.preprocessings.items()]
             raise UserError(
                 f"--model={name}: expected a network that reads {shape}, as {data.dataset} gives with "
                 f"--preprocessing={data.preprocessing}, received one that reads {', '.join(map(str, expected))}; "

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tfunits.artifacts import RunDir, read_arrays, read_json
-from tfunits.configs import ExperimentConfig, MeasureConfig, UserError, resolve
+from tfunits.configs import ExperimentConfig, MeasureConfig, UserError, resolve_defaults
 from tfunits.statistics import AblationCurve, UnitStatistics
 
 NETWORK = "network"
@@ -227,10 +227,7 @@ def varied_settings(configs: Sequence[ExperimentConfig]) -> list[str]:
 
     A field whose value follows from model and data set by their presets does not count.
     """
-    presets = [
-        flat_settings(resolve({"model": c.model.model, "dataset": c.data.dataset})) if not c.model.is_file else {}
-        for c in configs
-    ]
+    presets = [flat_settings(resolve_defaults(config)) for config in configs]
     settings = [flat_settings(config) for config in configs]
 
     def is_set(name: str) -> bool:
