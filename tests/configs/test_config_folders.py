@@ -352,4 +352,4 @@ def test_no_validation_images_no_early_stop(tmp_path: pathlib.Path) -> None:
     training = resolve(given).training
     assert (training.patience, training.measured_weights) == (None, "last")
     training = resolve({**given, "monitor": "train"}).training
-    assert (training.patience, training.measured_weights) == (50, "best")
+    assert (training.patience, training.measured_weights) == (50, "last")
