@@ -43,6 +43,10 @@ def convolve(
     if padding is None and stride > 1 and kernel > 1:
         # SAME would pad by an amount that depends on the image's size.
         tensor = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(tensor)
+    if kernel == 1 and stride > 1:
+        # The same positions, picked first: TensorFlow 2.21 corrupts memory in the gradient of strided 1x1 convolutions
+        # of few channels on CPUs (its oneDNN kernels; 4 channels on 56x56 pixels crash).
+        tensor, stride = layers.AveragePooling2D(1, stride, name=f"{name}_pick")(tensor), 1
     return layers.Conv2D(
         units,
         kernel,
