@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfunits import datasets
 
@@ -52,6 +53,48 @@ def test_batch_size_only_cuts_the_order_differently(data, batch_size):
         np.testing.assert_array_equal(given, expected)
 
 
+def test_order_does_not_depend_on_the_processs_seed(data):
+    orders = []
+    for seed in (1, 2):
+        tf.random.set_seed(seed)
+        orders.append(flatten(data.epoch(0, 0, 8))[0])
+    np.testing.assert_array_equal(*orders)
+
+
+def test_an_epoch_can_keep_the_splits_order(data):
+    np.testing.assert_array_equal(flatten(data.epoch(3, 1, 8, shuffle=False))[0], np.arange(30))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_shards_together_hold_the_global_batches(data, workers, shuffle):
+    whole = [inputs.numpy()[:, 0] for inputs, _ in data.epoch(4, 2, 12, shuffle=shuffle)]
+    shards = [
+        [inputs.numpy()[:, 0] for inputs, _ in data.epoch(4, 2, 12 // workers, shuffle=shuffle, shard=(w, workers))]
+        for w in range(workers)
+    ]
+    for step, batch in enumerate(whole):
+        parts = np.concatenate([shard[step] for shard in shards])
+        np.testing.assert_array_equal(np.sort(parts), np.sort(batch))
+    assert all(len(shard) == len(whole) for shard in shards)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_shards_of_a_split_hold_every_example_once(data, workers):
+    parts = [flatten(data.batches("test", 2, shard=(w, workers))) for w in range(min(workers, 7))]
+    for column, stored in enumerate((data.splits["test"].inputs[:, 0], data.splits["test"].labels)):
+        np.testing.assert_array_equal(np.sort(np.concatenate([part[column] for part in parts])), np.sort(stored))
+    assert max(len(part[0]) for part in parts) == -(-7 // workers)
+
+
+@pytest.mark.parametrize("shard", [(2, 2), (-1, 2), (0, 0)])
+def test_a_shard_beyond_their_number_is_refused(data, shard):
+    with pytest.raises(ValueError, match="shard: expected .w, W. with 0 <= w < W, received"):
+        data.batches("train", shard=shard)
+    with pytest.raises(ValueError, match="shard: expected .w, W. with 0 <= w < W, received"):
+        data.epoch(0, 0, 1, shard=shard)
+
+
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_splits_come_in_their_own_order(data, split):
     inputs, labels = flatten(getattr(data, split))
@@ -64,10 +107,25 @@ def test_input_shape_leaves_the_batch_axis_out(data):
     assert data.input_shape == (1,)
 
 
+def test_numbers_of_batches_are_known(data):
+    assert int(data.epoch(0, 0, 8).cardinality()) == int(data.batches("train", 8).cardinality()) == 4
+
+
+def test_what_is_in_memory_is_not_damaged(data):
+    assert data.explain(tf.errors.DataLossError(None, None, "elsewhere")) is None
+    assert not data.augmentable
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, 31])
 def test_a_batch_of_no_or_too_many_examples_is_refused(data, batch_size):
     with pytest.raises(ValueError, match=f"batch_size: expected 1 to 30, the training examples, received {batch_size}"):
         data.epoch(0, 0, batch_size)
+
+
+def test_a_batch_larger_than_a_shard_is_refused(data):
+    assert len(next(iter(data.epoch(0, 0, 8, shard=(1, 4))))[1]) == 8
+    with pytest.raises(ValueError, match="batch_size: expected 1 to 7, the training examples, received 8"):
+        data.epoch(0, 0, 8, shard=(3, 4))
 
 
 def test_augmentation_of_data_without_one_is_refused(data):
@@ -78,6 +136,12 @@ def test_augmentation_of_data_without_one_is_refused(data):
 def test_an_unknown_split_is_refused(data):
     with pytest.raises(ValueError, match="split: expected one of train, validation, test, received 'dev'"):
         data.batches("dev")
+
+
+def test_an_empty_split_is_no_split(data):
+    without = datasets.Dataset(name="two", num_classes=3, splits={s: data.splits[s] for s in ("train", "test")})
+    with pytest.raises(ValueError, match="split: expected one of train, test, received 'validation'"):
+        _ = without.validation
 
 
 def test_a_split_has_one_label_an_example():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tfunits import datasets
+from tfunits.configs import DATASETS
 
-NAMES = list(datasets.LOADERS)
+NAMES = [name for name, known in DATASETS.items() if known.embedded]
 # The teacher of 10,000 inputs takes seconds to balance; its loader is that of uncorrelated10.
 FAST = [name for name in NAMES if name != "uncorrelated10000"]
 
@@ -77,6 +78,16 @@ def test_random_labels_follow_the_data_seed(name):
         assert np.mean(first.splits[split].labels != other.splits[split].labels) > 0.4
 
 
+@pytest.mark.parametrize("random_labels", [False, True])
+@pytest.mark.parametrize("name", FAST)
+def test_a_background_class_comes_before_the_others(name, random_labels):
+    plain, moved = (load(name, random_labels=random_labels, background_class=b) for b in (False, True))
+    assert moved.num_classes == plain.num_classes + 1
+    for split in plain.splits:
+        np.testing.assert_array_equal(moved.splits[split].labels, plain.splits[split].labels + 1)
+        np.testing.assert_array_equal(moved.splits[split].inputs, plain.splits[split].inputs)
+
+
 def test_random_labels_do_not_depend_on_the_form_of_the_inputs():
     labels = [
         datasets.load("digits", random_labels=True, preprocessing=form).splits["train"].labels
@@ -91,7 +102,9 @@ def test_an_unknown_name_is_refused():
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(ValueError, match="examples: expected one of the options num_examples, preprocessing, random_l"):
+    with pytest.raises(
+        ValueError, match="examples: expected one of the options background_class, .*num_examples, preprocessing"
+    ):
         datasets.load("digits", examples=5)
 
 

@@ -128,8 +128,18 @@ def test_parity_labels_say_odd():
 
 
 def test_only_images_have_an_augmentation():
-    assert load("digits", preprocessing="image8").augmentation == "shift"
-    assert load("digits", preprocessing="vector64").augmentation is None
+    forms = {form: load("digits", preprocessing=form).augmentable for form in ("image32", "image8", "vector64")}
+    assert forms == {"image32": True, "image8": True, "vector64": False}
+
+
+def test_augmented_images_are_shifted_not_flipped():
+    data = load("digits", preprocessing="image8")
+    images, _ = next(iter(data.epoch(0, 0, len(data.splits["train"]), augment=True, shuffle=False)))
+    padded = np.pad(data.splits["train"].inputs, [(0, 0), (4, 4), (4, 4), (0, 0)])
+    crops = np.array([padded[:, i : i + 8, j : j + 8] for i in range(9) for j in range(9)])
+    assert (crops == images.numpy()).all(axis=(2, 3, 4)).any(axis=0).all()
+    flipped = (crops[..., ::-1, :] == images.numpy()).all(axis=(2, 3, 4)).any(axis=0)
+    assert flipped.mean() < 0.1
 
 
 def test_batches_are_float32_and_int32():

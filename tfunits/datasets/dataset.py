@@ -3,14 +3,88 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
+from typing import Protocol, Self
 
 import numpy as np
 import tensorflow as tf
 
-from tfunits.datasets.augmentation import AUGMENTATIONS
+from tfunits.configs import UserError
+from tfunits.datasets.photographs import PhotographPreprocessing
+from tfunits.datasets.preprocessing import Preprocessing
 
 # Examples per batch of the evaluation splits; no result depends on it.
 EVALUATION_BATCH_SIZE = 128
+# Keeps the draws of augmentation apart from those of the order.
+_AUGMENTATION_STREAM = 0xA6
+# What reading a damaged file, record or image raises.
+_READING_ERRORS = (
+    tf.errors.DataLossError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pass:
+    """How a split is read once.
+
+    Attributes:
+      batch_size: examples per batch.
+      shard: (w, W) for the part of the w-th of W readers.
+      seed, epoch: what order and augmentation are drawn from.
+      shuffle: whether the order is drawn; else it is the split's own.
+      augment: whether inputs are augmented.
+    """
+
+    batch_size: int
+    shard: tuple[int, int] = (0, 1)
+    seed: int = 0
+    epoch: int = 0
+    shuffle: bool = False
+    augment: bool = False
+
+    def order(self, count: int) -> np.ndarray:
+        """Positions of this shard's examples among `count`: every W-th of the whole order."""
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(count) if self.shuffle else np.arange(count)
+        worker, workers = self.shard
+        return order[worker::workers]
+
+    def draws(self, count: int, num_draws: int) -> np.ndarray:
+        """Uniform numbers for the augmentation of `count` examples: float32 [count, num_draws], a row an example."""
+        generator = np.random.default_rng([self.seed, self.epoch, _AUGMENTATION_STREAM])
+        return generator.random((count, num_draws), np.float32)
+
+    @property
+    def epoch_seed(self) -> int:
+        """A number from 0 to 2^31 for all that this epoch draws inside tf.data."""
+        return int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0] >> 1)
+
+
+class Examples(Protocol):
+    """What every kind of split has: arrays in memory, files of images, records.
+
+    Attributes:
+      labels: int32 [examples], in the split's own order.
+    """
+
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def read(self, reading: Pass, preprocessing: Preprocessing | PhotographPreprocessing) -> tf.data.Dataset:
+        """Batches of (inputs, labels)."""
+
+    def with_labels(self, labels: np.ndarray) -> Self:
+        """The same examples with other labels."""
+
+    def with_background(self) -> Self:
+        """The same examples with labels that count from 1."""
+
+    def find_damage(self) -> str | None:
+        """One line about the first file that cannot be read; None if all can."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +92,7 @@ class Split:
     """Examples held in memory.
 
     Attributes:
-      inputs: float32 [examples, ...], preprocessed.
+      inputs: [examples, ...] as stored: pixels as uint8, or what a `Preprocessing` reads.
       labels: int32 [examples], in 0 .. num_classes - 1.
     """
 
@@ -34,8 +108,48 @@ class Split:
 
     @functools.cached_property
     def tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """(inputs, labels) as tensors, made once, since every epoch reads them."""
-        return tf.constant(self.inputs), tf.constant(self.labels)
+        """(inputs, labels) as tensors in the host's memory, made once, since every epoch reads them."""
+        with tf.device("CPU:0"):
+            return tf.constant(self.inputs), tf.constant(self.labels)
+
+    def read(self, reading: Pass, preprocessing: Preprocessing) -> tf.data.Dataset:
+        """Batches of (inputs, labels), preprocessed a batch at a time."""
+        inputs, labels = self.tensors
+        order = reading.order(len(self)).astype("int32")
+        with tf.device("CPU:0"):
+            draws = tf.constant(reading.draws(len(self), preprocessing.num_draws)) if reading.augment else None
+
+        # Nothing here needs AutoGraph, which would take as long as the batches of a small epoch.
+        @tf.autograph.experimental.do_not_convert
+        def make_batch(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            stored = tf.gather(inputs, index)
+            if draws is None:
+                ready = preprocessing.evaluate(stored)
+            else:
+                ready = preprocessing.augment(stored, tf.gather(draws, index))
+            return ready, tf.gather(labels, index)
+
+        batches = _cut(order, reading.batch_size)
+        return batches.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+
+    def with_labels(self, labels: np.ndarray) -> Self:
+        """The same inputs with other labels."""
+        return dataclasses.replace(self, labels=labels)
+
+    def with_background(self) -> Self:
+        """The same inputs with labels that count from 1."""
+        return self.with_labels(self.labels + 1)
+
+    def find_damage(self) -> None:
+        """Nothing: what is in memory has been read."""
+
+
+def _cut(order: np.ndarray, size: int) -> tf.data.Dataset:
+    """Batches of an order; as elements of their own, since tf.data takes microseconds to join single numbers."""
+    whole = len(order) // size * size
+    batches = tf.data.Dataset.from_tensor_slices(order[:whole].reshape(-1, size))
+    rest = tf.data.Dataset.from_tensor_slices(order[whole:]).batch(size)
+    return batches.concatenate(rest) if whole < len(order) else batches
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +159,8 @@ class Dataset:
     Attributes:
       name: the data set's name.
       num_classes: number of labels.
-      splits: "train", "validation", "test" -> `Split`, disjoint.
-      augmentation: name of the augmentation that `epoch(augment=True)` applies; None if it has none.
+      splits: "train", "validation", "test", as far as they hold examples -> those, disjoint.
+      preprocessing: what makes inputs of stored examples.
 
     Example:
       >>> data = tfunits.datasets.load("digits")
@@ -55,13 +169,19 @@ class Dataset:
 
     name: str
     num_classes: int
-    splits: Mapping[str, Split]
-    augmentation: str | None = None
+    splits: Mapping[str, Examples]
+    preprocessing: Preprocessing | PhotographPreprocessing = dataclasses.field(default_factory=Preprocessing)
+
+    @functools.cached_property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        inputs, _ = self.batches(next(iter(self.splits))).element_spec
+        return tuple(inputs.shape[1:])
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        return self.splits["train"].inputs.shape[1:]
+    def augmentable(self) -> bool:
+        """Whether `epoch(augment=True)` has an augmentation to apply."""
+        return self.preprocessing.augmentable
 
     @property
     def train(self) -> tf.data.Dataset:
@@ -78,52 +198,80 @@ class Dataset:
         """Test examples, as `train`."""
         return self.batches("test")
 
-    def batches(self, split: str, batch_size: int = EVALUATION_BATCH_SIZE) -> tf.data.Dataset:
+    def batches(
+        self, split: str, batch_size: int = EVALUATION_BATCH_SIZE, *, shard: tuple[int, int] = (0, 1)
+    ) -> tf.data.Dataset:
         """One split in its own order, batched; the last batch may be smaller.
 
-        Raises:
-          ValueError: no such split.
-        """
-        if split not in self.splits:
-            raise ValueError(f"split: expected one of {', '.join(self.splits)}, received {split!r}")
-        part = self.splits[split]
-        return tf.data.Dataset.from_tensor_slices((part.inputs, part.labels)).batch(batch_size).prefetch(2)
+        Args:
+          split: one of `splits`.
+          batch_size: examples per batch of this shard.
+          shard: (w, W) for the part of the w-th of W readers; every example is in one part.
 
-    def epoch(self, epoch: int, seed: int, batch_size: int, *, augment: bool = False) -> tf.data.Dataset:
+        Raises:
+          ValueError: no such split or shard.
+        """
+        _check_shard(shard)
+        return self._examples(split).read(Pass(batch_size=batch_size, shard=shard), self.preprocessing)
+
+    def epoch(
+        self,
+        epoch: int,
+        seed: int,
+        batch_size: int,
+        *,
+        augment: bool = False,
+        shuffle: bool = True,
+        shard: tuple[int, int] = (0, 1),
+    ) -> tf.data.Dataset:
         """The training batches of one epoch, a function of (seed, epoch) alone.
 
         Args:
           epoch: number of the epoch, from 0.
           seed: the run's seed.
-          batch_size: examples per batch; the last batch may be smaller.
+          batch_size: examples per batch of this shard; the last batch may be smaller.
           augment: whether inputs are augmented, each by (seed, epoch, example).
+          shuffle: whether the order is drawn from (seed, epoch), or the split's own.
+          shard: (w, W) for the part of the w-th of W readers. Of arrays and files these are the positions w, w + W, ...
+            of the epoch's order, so that W shards with batches of B / W together hold the batches of B; of records,
+            parts of the files, whose order depends on W.
 
-        Returns: batches of (inputs, labels).
+        Returns: batches of (inputs, labels), float32 and int32.
 
         Raises:
-          ValueError: augmentation of data that has none, or a batch larger than the data.
+          ValueError: augmentation of data that has none, no such shard, or a batch larger than the shard.
         """
-        part = self.splits["train"]
-        if not 1 <= batch_size <= len(part):
-            raise ValueError(f"batch_size: expected 1 to {len(part)}, the training examples, received {batch_size}")
-        if augment and self.augmentation is None:
+        _check_shard(shard)
+        largest = len(range(shard[0], len(self._examples("train")), shard[1]))
+        if not 1 <= batch_size <= largest:
+            raise ValueError(f"batch_size: expected 1 to {largest}, the training examples, received {batch_size}")
+        if augment and not self.augmentable:
             raise ValueError(f"augment: expected False, since {self.name} has no augmentation, received True")
-        order = tf.constant(np.random.default_rng([seed, epoch]).permutation(len(part)), tf.int32)
-        inputs, labels = part.tensors
+        reading = Pass(
+            batch_size=batch_size, shard=shard, seed=seed, epoch=epoch, shuffle=shuffle, augment=augment
+        )  # fmt: skip
+        return self._examples("train").read(reading, self.preprocessing)
 
-        def gather(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.gather(inputs, index), tf.gather(labels, index)
+    def explain(self, error: tf.errors.OpError) -> UserError | None:
+        """The damaged file behind an error that reading raised, found by reading all files once.
 
-        indices = tf.data.Dataset.from_tensor_slices(order)
-        if augment:
-            transform = AUGMENTATIONS[self.augmentation]
-            epoch_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
+        Args:
+          error: what iterating over batches raised.
 
-            def augmented(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                image, label = gather(index)
-                return transform(image, tf.stack([epoch_seed, index])), label
+        Returns: the error to show instead; None if no file is damaged.
+        """
+        if not isinstance(error, _READING_ERRORS):
+            return None
+        found = (part.find_damage() for part in self.splits.values())
+        return next((UserError(damage) for damage in found if damage), None)
 
-            batches = indices.map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(batch_size)
-        else:
-            batches = indices.batch(batch_size).map(gather, num_parallel_calls=1)
-        return batches.prefetch(2)
+    def _examples(self, split: str) -> Examples:
+        if split not in self.splits:
+            raise ValueError(f"split: expected one of {', '.join(self.splits)}, received {split!r}")
+        return self.splits[split]
+
+
+def _check_shard(shard: tuple[int, int]) -> None:
+    worker, workers = shard
+    if not 0 <= worker < workers:
+        raise ValueError(f"shard: expected (w, W) with 0 <= w < W, received {shard}")

@@ -3,19 +3,17 @@
 import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
-from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from tfunits.configs import DATASETS, DataConfig
+from tfunits.datasets.components import fit_components
 from tfunits.datasets.dataset import Dataset, Split
+from tfunits.datasets.preprocessing import Preprocessing, Shifted
+from tfunits.datasets.splits import interleave_classes
 
 # Pixels of scikit-learn's digits count dots from 0 to 16.
 _LARGEST_PIXEL = 16
 _LARGE_SIDE = 32
-# Doimo et al. 2022, section 2: parity from ten principal components.
-_NUM_COMPONENTS = 10
-
-
 # Keeps the choice of fewer training examples apart from the split.
 _SUBSET_STREAM = 0x5B5E7
 
@@ -38,43 +36,32 @@ def split_indices(labels: np.ndarray, data_seed: int, num_train: int | None = No
         rest, test_size=known.num_validation, stratify=labels[rest], random_state=data_seed
     )
     if num_train is not None:
-        train = _interleave_classes(np.sort(train), labels, data_seed)[:num_train]
+        generator = np.random.default_rng([data_seed, _SUBSET_STREAM])
+        train = interleave_classes(np.sort(train), labels, generator)[:num_train]
     return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
-
-
-def _interleave_classes(index: np.ndarray, labels: np.ndarray, data_seed: int) -> np.ndarray:
-    """The indices in a random order in which every start holds the classes in their shares."""
-    shuffled = np.random.default_rng([data_seed, _SUBSET_STREAM]).permutation(index)
-    place = np.empty(len(shuffled))
-    for label in np.unique(labels[shuffled]):
-        members = np.flatnonzero(labels[shuffled] == label)
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return shuffled[np.argsort(place, kind="stable")]
 
 
 def load(config: DataConfig) -> Dataset:
     """Ten digits, as 32x32x3 standardised images, 8x8x1 images or vectors of 64 pixels in [0, 1]."""
     bunch = load_digits()
-    preprocess = {"image32": _enlarge, "image8": _keep_image, "vector64": _flatten}[config.preprocessing or "image32"]
-    inputs = preprocess(bunch.images / _LARGEST_PIXEL).astype("float32")
+    form = config.preprocessing or "image32"
+    inputs = _FORMS[form](bunch.images / _LARGEST_PIXEL).astype("float32")
     splits = {
         name: Split(inputs=inputs[index], labels=bunch.target[index].astype("int32"))
         for name, index in split_indices(bunch.target, config.data_seed, config.num_examples).items()
     }
-    is_image = inputs.ndim == 4
-    return Dataset(name="digits", num_classes=10, splits=splits, augmentation="shift" if is_image else None)
+    preprocessing = Shifted() if inputs.ndim == 4 else Preprocessing()
+    return Dataset(name="digits", num_classes=10, splits=splits, preprocessing=preprocessing)
 
 
 def load_parity(config: DataConfig) -> Dataset:
-    """Odd (1) or even (0), from ten principal components, each divided by its standard deviation on training images.
+    """Odd (1) or even (0), from ten principal components fitted on training images.
 
     Source: Doimo et al. 2022, section 2 (the pMNIST protocol).
     """
     bunch = load_digits()
     index = split_indices(bunch.target, config.data_seed, config.num_examples)
-    pca = PCA(_NUM_COMPONENTS, svd_solver="full").fit(bunch.data[index["train"]])
-    scale = pca.transform(bunch.data[index["train"]]).std(axis=0)
-    components = (pca.transform(bunch.data) / scale).astype("float32")
+    components = fit_components(bunch.data[index["train"]])(bunch.data)
     labels = (bunch.target % 2).astype("int32")
     splits = {name: Split(inputs=components[i], labels=labels[i]) for name, i in index.items()}
     return Dataset(name="digits_parity", num_classes=2, splits=splits)
@@ -104,3 +91,6 @@ def _keep_image(images: np.ndarray) -> np.ndarray:
 
 def _flatten(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1)
+
+
+_FORMS = {"image32": _enlarge, "image8": _keep_image, "vector64": _flatten}
