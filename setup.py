@@ -35,6 +35,7 @@ setuptools.setup(
     ],
     extras_require={
         "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "import-linter"],
+        "benchmark": ["torch>=2.13"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<3"],
     },
 )
