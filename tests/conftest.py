@@ -57,7 +57,7 @@ def images(rng: np.random.Generator) -> np.ndarray:
     return rng.normal(size=(27, 8, 8, 3)).astype("float32")
 
 
-def make_dataset(inputs: np.ndarray, labels: np.ndarray, num_classes: int, augmentation: str | None = None):
+def make_dataset(inputs: np.ndarray, labels: np.ndarray, num_classes: int) -> datasets.Dataset:
     """A data set of given arrays: three quarters train, an eighth each validation and test."""
     first, second = len(labels) * 3 // 4, len(labels) * 7 // 8
     parts = {"train": slice(0, first), "validation": slice(first, second), "test": slice(second, None)}
@@ -65,7 +65,7 @@ def make_dataset(inputs: np.ndarray, labels: np.ndarray, num_classes: int, augme
         name: datasets.Split(inputs=inputs[part].astype("float32"), labels=labels[part].astype("int32"))
         for name, part in parts.items()
     }
-    return datasets.Dataset(name="made", num_classes=num_classes, splits=splits, augmentation=augmentation)
+    return datasets.Dataset(name="made", num_classes=num_classes, splits=splits)
 
 
 @pytest.fixture

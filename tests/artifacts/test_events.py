@@ -1,6 +1,7 @@
 """What TensorBoard reads back from an event file."""
 
 import pathlib
+import resource
 
 import numpy as np
 import pytest
@@ -106,3 +107,24 @@ def test_thinning_is_even_and_keeps_the_order(size: int, limit: int) -> None:
 def test_small_arrays_are_kept_whole_in_any_shape(rng: np.random.Generator) -> None:
     array = rng.normal(size=(3, 4, 5))
     np.testing.assert_array_equal(thin_out(array), array.ravel())
+
+
+def test_a_file_that_cannot_be_written_is_named_with_the_systems_reason(tmp_path: pathlib.Path) -> None:
+    """As on a full disk; TensorFlow's own error ends with the words "Could not flush"."""
+    events = EventWriter(tmp_path / "tensorboard")
+    events.scalars({"loss": 1.0}, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as error:
+            events.histograms({f"kernel{number}": np.arange(100.0) for number in range(20)}, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (error.value.strerror, error.value.filename) == ("File too large", str(tmp_path / "tensorboard"))
+
+
+def test_what_tensorflow_cannot_summarise_is_no_error_of_the_disk(events: EventWriter) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        events.image("plot", b"no png", 0)
+    with pytest.raises(ValueError, match="Expected scalar shape"):
+        events.scalars({"loss": np.ones(2)}, 0)

@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import resource
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,29 @@ def test_an_error_leaves_what_was_there(tmp_path: pathlib.Path, before: str | No
     pytest.raises(error, write_half)
     assert names(tmp_path) == (["file.txt"] if before else [])
     assert not before or target.read_text() == before
+
+
+def test_a_full_disk_is_said_with_the_file_that_was_being_written(tmp_path: pathlib.Path) -> None:
+    """The kernel cuts a write off in the middle; the error of a write does not know its file."""
+    path = tmp_path / "weights.npz"
+    write_arrays(path, ARRAYS, compress=False)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as error:
+            write_arrays(path, {"weights": np.zeros(100_000)}, compress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (error.value.strerror, error.value.filename) == ("File too large", str(path))
+    assert names(tmp_path) == ["weights.npz"]
+    assert path.read_bytes() == before
+
+
+def test_an_error_that_names_its_file_keeps_it(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(FileNotFoundError) as error, replacing(tmp_path / "a"):
+        (tmp_path / "other" / "b").read_text()
+    assert error.value.filename == str(tmp_path / "other" / "b")
 
 
 def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path: pathlib.Path) -> None:

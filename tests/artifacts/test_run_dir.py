@@ -38,6 +38,17 @@ def test_everything_has_its_place_below_the_run_id(run_dir: RunDir) -> None:
     assert run_dir.done_file("train") == run_dir.path / "done" / "train.json"
 
 
+def test_candidates_are_run_directories_inside_the_run(run_dir: RunDir) -> None:
+    assert run_dir.candidates() == []
+    for name in ("weight_decay-0.1", "weight_decay-0"):
+        candidate = run_dir.candidate(name)
+        assert candidate.history == run_dir.path / "candidates" / name / "history.csv"
+        assert run_dir.candidates() == [] or name not in [other.name for other in run_dir.candidates()]
+        candidate.path.mkdir(parents=True)
+    (run_dir.path / "candidates" / "a file").write_text("")
+    assert [candidate.name for candidate in run_dir.candidates()] == ["weight_decay-0", "weight_decay-0.1"]
+
+
 def test_a_claim_makes_the_directory_and_notes_the_experiment(run_dir: RunDir) -> None:
     claim(run_dir)
     assert read_json(run_dir.config_file) == {"run_id": run_id(CONFIG), **as_dict(CONFIG)}

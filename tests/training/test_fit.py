@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfunits import datasets, models, training
 from tfunits.artifacts import RunDir
-from tfunits.configs import TrainingConfig
-from tfunits.layers import ReplicaDropout
+from tfunits.configs import TrainingConfig, UserError
+from tfunits.layers import BatchNormalization, ReplicaDropout
 from tfunits.training import fit
 
 fit_module = importlib.import_module("tfunits.training.fit")
@@ -21,20 +21,26 @@ fit_module = importlib.import_module("tfunits.training.fit")
 CONFIG = TrainingConfig(learning_rate=0.1, batch_size=8, epochs=2)
 
 
-def make_mlp(strategy: tf.distribute.Strategy | None = None) -> keras.Model:
+def make_mlp(strategy: tf.distribute.Strategy | None = None, **options) -> keras.Model:
     with (strategy or tf.distribute.get_strategy()).scope():
-        return models.build("mlp", size=0.0625, input_shape=(5,), num_classes=3, initializer="he_normal")
+        return models.build("mlp", size=0.0625, input_shape=(5,), num_classes=3, initializer="he_normal", **options)
 
 
-def make_normalized(strategy: tf.distribute.Strategy | None = None, *, synchronized: bool = True) -> keras.Model:
-    """A convolution, batch normalisation and a linear head on images of 6 x 6 pixels."""
+def make_normalized(
+    strategy: tf.distribute.Strategy | None = None, *, kind: type = BatchNormalization, heads: int = 1
+) -> keras.Model:
+    """A convolution, batch normalisation and linear heads on images of 6 x 6 pixels."""
     initializer = keras.initializers.HeNormal(seed=1)
     with (strategy or tf.distribute.get_strategy()).scope():
         inputs = keras.Input((6, 6, 1))
         tensor = keras.layers.Conv2D(3, 3, kernel_initializer=initializer, name="conv")(inputs)
-        tensor = keras.layers.BatchNormalization(momentum=0.997, synchronized=synchronized, name="norm")(tensor)
+        tensor = kind(momentum=0.997, name="norm")(tensor)
         tensor = keras.layers.Flatten(name="flatten")(keras.layers.ReLU(name="relu")(tensor))
-        return keras.Model(inputs, keras.layers.Dense(3, kernel_initializer=initializer, name="logits")(tensor))
+        outputs = [
+            keras.layers.Dense(3, kernel_initializer=initializer, name=name)(tensor)
+            for name in ("logits", "auxiliary_logits")[:heads]
+        ]
+        return keras.Model(inputs, outputs[0] if heads == 1 else outputs)
 
 
 @pytest.fixture
@@ -86,12 +92,80 @@ class TestDevices:
 
     def test_batch_normalisation_sees_the_whole_batch_on_every_device(self, pictures, two_devices):
         one, two = make_normalized(), make_normalized(two_devices)
-        apart = make_normalized(two_devices, synchronized=False)
+        apart = make_normalized(two_devices, kind=keras.layers.BatchNormalization)
         fit(one, pictures, CONFIG)
         fit(two, pictures, CONFIG, strategy=two_devices)
+        # Eighteen steps; the fused operation and the shared sums round otherwise.
         assert distance(read(one), read(two)) < 1e-5
         fit(apart, pictures, CONFIG, strategy=two_devices)
         assert distance(read(one), read(apart)) > 1e-3
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {
+                "optimizer": "rmsprop",
+                "rmsprop_momentum": 0.5,
+                "learning_rate": 0.01,
+                "warmup_epochs": 1.0,
+                "average_decay": 0.9,
+                "weight_decay": 0.05,
+                "decayed_variables": "kernel",
+            },
+            {"label_smoothing": 0.2, "schedule": "cosine", "optimizer": "adam"},
+        ],
+        ids=["rmsprop", "adam"],
+    )
+    def test_nor_do_averages_penalties_and_other_optimizers(self, blobs, two_devices, settings):
+        """With an uneven last batch of three."""
+        config = dataclasses.replace(CONFIG, **settings)
+        one, two, other = make_mlp(), make_mlp(two_devices), make_mlp()
+        first = fit(one, blobs, config)
+        second = fit(two, blobs, config, strategy=two_devices)
+        assert distance(read(one), read(two)) < 1e-5
+        for column, values in first.history.items():
+            np.testing.assert_allclose(second.history[column], values, rtol=1e-4, err_msg=column)
+        fit(other, blobs, dataclasses.replace(config, batch_size=9))
+        assert distance(read(one), read(other)) > 1e-3
+
+    def test_nor_does_a_second_head_on_normalised_images(self, pictures, two_devices):
+        config = dataclasses.replace(CONFIG, weight_decay=0.01, average_decay=0.9)
+        one, two = make_normalized(heads=2), make_normalized(two_devices, heads=2)
+        fit(one, pictures, config)
+        fit(two, pictures, config, strategy=two_devices)
+        assert distance(read(one), read(two)) < 1e-5
+        plain = make_normalized()
+        fit(plain, pictures, config)
+        kernels = [model.get_layer("conv").kernel.numpy() for model in (one, plain)]
+        assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
+
+    @pytest.mark.parametrize(("precision", "bits"), [("mixed_bfloat16", 8), ("mixed_float16", 11)])
+    def test_half_precision_differs_by_its_rounding(self, blobs, two_devices, precision, bits):
+        """Each device rounds its part of every gradient; the sums of float32 differ by far less."""
+        # So small that no scaled gradient overflows: a step left out on one device and not on two would be seen.
+        splits = {
+            name: dataclasses.replace(part, inputs=0.1 * part.inputs.astype("float32"))
+            for name, part in blobs.splits.items()
+        }
+        data, config = dataclasses.replace(blobs, splits=splits), dataclasses.replace(CONFIG, precision=precision)
+
+        def make(policy: str, strategy: tf.distribute.Strategy) -> keras.Model:
+            """One linear layer: a ReLU may turn a rounding into all of a unit's gradient."""
+            with strategy.scope():
+                inputs = keras.Input((5,))
+                return keras.Model(inputs, keras.layers.Dense(3, kernel_initializer="zeros", dtype=policy)(inputs))
+
+        one, two = (make(precision, strategy) for strategy in (tf.distribute.get_strategy(), two_devices))
+        exact = make("float32", tf.distribute.get_strategy())
+        fit(one, data, config)
+        fit(two, data, config, strategy=two_devices)
+        fit(exact, data, CONFIG)
+        # Twenty steps of rate 0.1, tenfold by momentum, of gradients below 1/2, each rounded by half a unit.
+        bound = 20 * 0.1 * 10 * 0.5 * 2.0**-bits
+        assert 1e-6 < distance(read(one), read(exact)) < bound
+        assert distance(read(one), read(two)) < bound
+        # The weights have gone far beyond that.
+        assert distance(read(one), [np.zeros((5, 3)), np.zeros(3)]) > 10 * bound
 
     def test_an_uneven_last_batch_is_dropped_only_from_batch_normalisation_on_several_devices(
         self, blobs, pictures, two_devices
@@ -172,6 +246,48 @@ class TestHistory:
         assert (shown[0], shown[-1]) == (1, 15)
 
 
+class TestWholeTraining:
+    """A training from its first to its last weight against the same in float64."""
+
+    CONFIG = TrainingConfig(
+        learning_rate=0.3, batch_size=16, epochs=3, schedule="cosine", warmup_epochs=0.5, final_learning_rate=0.01,
+        momentum=0.9, weight_decay=0.05, decayed_variables="kernel", label_smoothing=0.1, seed=3,
+    )  # fmt: skip
+
+    @staticmethod
+    def make(strategy: tf.distribute.Strategy | None = None) -> keras.Model:
+        with (strategy or tf.distribute.get_strategy()).scope():
+            inputs = keras.Input((5,))
+            return keras.Model(inputs, keras.layers.Dense(3, kernel_initializer="ones", name="logits")(inputs))
+
+    def descend(self, data: datasets.Dataset, *, decay_bias: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Kernel and bias after 3 epochs of 5 batches of 16 or 11 examples, by the equations of README and FACTS."""
+        kernel, bias, velocities, step = np.ones((5, 3)), np.zeros(3), [0.0, 0.0], 0
+        for epoch in range(3):
+            for inputs, labels in data.epoch(epoch, 3, 16):
+                rate = (0.01 + 0.29 * (1 + np.cos(np.pi * epoch / 3)) / 2) * min(1, step / 2.5)
+                x = inputs.numpy().astype("float64")
+                shares = np.exp(x @ kernel + bias)
+                shares /= shares.sum(axis=1, keepdims=True)
+                error = (shares - 0.9 * np.eye(3)[labels] - 0.1 / 3) / len(x)
+                gradients = [x.T @ error + 0.05 * kernel, error.sum(axis=0) + 0.05 * bias * decay_bias]
+                velocities = [0.9 * v + g for v, g in zip(velocities, gradients, strict=True)]
+                kernel, bias = kernel - rate * velocities[0], bias - rate * velocities[1]
+                step += 1
+        return kernel, bias
+
+    @pytest.mark.parametrize("devices", [1, 2])
+    def test_it_is_momentum_on_the_smoothed_and_penalized_loss(self, blobs, two_devices, devices):
+        strategy = two_devices if devices == 2 else None
+        model = self.make(strategy)
+        fit(model, blobs, self.CONFIG, strategy=strategy)
+        kernel, bias = self.descend(blobs)
+        # Fifteen steps of float32.
+        np.testing.assert_allclose(model.get_layer("logits").kernel.numpy(), kernel, atol=3e-6)
+        np.testing.assert_allclose(model.get_layer("logits").bias.numpy(), bias, atol=3e-6)
+        assert np.abs(model.get_layer("logits").bias.numpy() - self.descend(blobs, decay_bias=True)[1]).max() > 1e-3
+
+
 class TestLearning:
     @pytest.mark.parametrize(
         "settings",
@@ -232,9 +348,9 @@ class TestLearning:
             def __getattr__(self, name):
                 return getattr(pictures, name)
 
-            def epoch(self, *arguments, augment):
+            def epoch(self, *arguments, augment, **options):
                 asked.append(augment)
-                return pictures.epoch(*arguments)
+                return pictures.epoch(*arguments, **options)
 
         fit(make_normalized(), Watched(), dataclasses.replace(CONFIG, epochs=1, regularizers=regularizers))
         assert asked == [regularizers == ("augmentation",)]
@@ -260,11 +376,133 @@ class TestPatience:
         assert_same_bits(read(model), read(shorter))
         assert distance(read(model), result.last_weights) > 1e-2
 
+    def test_patience_and_best_are_those_of_the_monitored_accuracy(self, blobs):
+        """At a large rate, training and validation are best at different epochs."""
+        config = dataclasses.replace(CONFIG, learning_rate=1.0, epochs=12, measured_weights="best")
+        best = {}
+        for monitor, column in (("validation", "validation_accuracy"), ("train", "evaluated_train_accuracy")):
+            model = make_mlp()
+            result = fit(model, blobs, dataclasses.replace(config, monitor=monitor))
+            best[monitor] = result.best_epoch
+            assert result.best_epoch == result.history[column].argmax() + 1
+            assert result.stop == "epochs"
+            impatient = fit(make_mlp(), blobs, dataclasses.replace(config, monitor=monitor, patience=2))
+            accuracies = result.history[column].to_numpy()
+            stops = (n for n in range(1, 13) if n - (accuracies[:n].argmax() + 1) >= 2)
+            assert len(impatient.history) == next(stops, 12)
+            assert impatient.stop == ("patience" if len(impatient.history) < 12 else "epochs")
+        assert best["train"] != best["validation"]
+
+    def test_the_evaluated_training_accuracy_is_that_after_the_epoch(self, blobs, two_devices):
+        """Unlike the one while training; every example once, in an uneven last batch too."""
+        for strategy in (None, two_devices):
+            model = make_mlp(strategy)
+            config = dataclasses.replace(CONFIG, monitor="train", learning_rate=0.5)
+            history = fit(model, blobs, config, strategy=strategy).history
+            part = blobs.splits["train"]
+            logits = forward(model, part.inputs)
+            accuracy = np.mean(logits.argmax(axis=1) == part.labels)
+            assert history["evaluated_train_accuracy"].iloc[-1] == accuracy
+            expected = losses(logits, part.labels).mean()
+            np.testing.assert_allclose(history["evaluated_train_loss"].iloc[-1], expected, rtol=1e-4)
+            assert abs(history["train_loss"].iloc[-1] / expected - 1) > 0.01
+
+    @pytest.mark.parametrize("monitor", ["validation", "train"])
+    def test_training_stops_at_an_accuracy(self, blobs, monitor):
+        # Slow enough for several epochs of growing accuracy.
+        config = dataclasses.replace(CONFIG, epochs=6, learning_rate=0.003, monitor=monitor)
+        column = "validation_accuracy" if monitor == "validation" else "evaluated_train_accuracy"
+        accuracies = fit(make_mlp(), blobs, config).history[column].to_numpy()
+        enough = accuracies.max()
+        first = accuracies.argmax() + 1
+        assert accuracies[0] < enough
+        result = fit(make_mlp(), blobs, dataclasses.replace(config, stop_accuracy=float(enough)))
+        assert (result.stop, len(result.history)) == ("accuracy", first)
+        # The negative control: an accuracy that is not reached.
+        if enough < 1:
+            beyond = dataclasses.replace(config, stop_accuracy=float(np.nextafter(enough, 2)))
+            assert fit(make_mlp(), blobs, beyond).stop == "epochs"
+
     def test_last_weights_are_those_of_the_last_epoch(self, blobs):
         model = make_mlp()
         result = fit(model, blobs, dataclasses.replace(CONFIG, learning_rate=2.0, epochs=8))
         assert_same_bits(read(model), result.last_weights)
         assert distance(read(model), result.best_weights) > 1e-2
+
+
+BASIC = ["epoch", "steps", "learning_rate", "train_loss", "train_accuracy"]
+VALIDATION = ["validation_loss", "validation_accuracy"]
+EVALUATED = ["evaluated_train_loss", "evaluated_train_accuracy"]
+
+
+class TestMonitoring:
+    @pytest.mark.parametrize(
+        ("splits", "monitor", "columns"),
+        [
+            (("train", "validation", "test"), "validation", BASIC + VALIDATION),
+            (("train", "validation"), "train", BASIC + VALIDATION + EVALUATED),
+            (("train", "test"), "validation", BASIC),
+            (("train",), "train", BASIC + EVALUATED),
+        ],
+    )
+    def test_history_has_columns_of_what_is_evaluated(self, blobs, tmp_path, splits, monitor, columns):
+        data = dataclasses.replace(blobs, splits={name: blobs.splits[name] for name in splits})
+        result = fit(make_mlp(), data, dataclasses.replace(CONFIG, monitor=monitor), run_dir=tmp_path)
+        assert list(result.history) == columns
+        assert (tmp_path / "history.csv").read_text().splitlines()[0] == ",".join(columns)
+        (file,) = (tmp_path / "tensorboard").iterdir()
+        events = tf.compat.v1.train.summary_iterator(str(file))
+        tags = {value.tag for event in events for value in event.summary.value if "/" in value.tag}
+        kinds = {"train", *(["validation"] if "validation" in splits else [])}
+        kinds |= {"evaluated_train"} if monitor == "train" else set()
+        weights = {f"weights/{layer}/{name}" for layer in ("hidden", "logits") for name in ("kernel", "bias")}
+        assert tags == {f"{kind}/{name}" for kind in ("loss", "accuracy") for name in kinds} | weights
+
+    def test_without_a_validation_set_the_last_epoch_is_the_best(self, blobs, tmp_path):
+        data = dataclasses.replace(blobs, splits={name: blobs.splits[name] for name in ("train", "test")})
+        model, same = make_mlp(), make_mlp()
+        result = fit(model, data, dataclasses.replace(CONFIG, epochs=3, learning_rate=2.0), run_dir=tmp_path)
+        assert (result.best_epoch, result.stop, len(result.history)) == (3, "epochs", 3)
+        assert_same_bits(result.best_weights, result.last_weights)
+        assert_same_bits(result.best_weights, read(model))
+        # Validation changes no weight.
+        fit(same, blobs, dataclasses.replace(CONFIG, epochs=3, learning_rate=2.0))
+        assert_same_bits(read(same), read(model))
+
+    @pytest.mark.parametrize(
+        ("settings", "needs"),
+        [
+            ({"patience": 3}, "patience, stop_accuracy and best weights"),
+            ({"stop_accuracy": 0.9}, "patience, stop_accuracy and best weights"),
+            ({"measured_weights": "best"}, "patience, stop_accuracy and best weights"),
+            ({"weight_decay_choices": (0.0, 0.1)}, "weight_decay_choices"),
+        ],
+    )
+    def test_what_needs_a_validation_set_is_refused_without_one_before_training(self, blobs, settings, needs):
+        class Unread:
+            splits = {"train": blobs.splits["train"]}
+
+        model = make_mlp()
+        with pytest.raises(UserError, match=f"^data: expected a validation set, which {needs} need$"):
+            fit(model, Unread(), dataclasses.replace(CONFIG, **settings))
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"patience": 1}, {"stop_accuracy": 0.01}, {"measured_weights": "best"}],
+        ids=lambda s: next(iter(s)),
+    )
+    def test_the_training_set_will_do_where_it_is_monitored(self, blobs, settings):
+        data = dataclasses.replace(blobs, splits={"train": blobs.splits["train"]})
+        config = dataclasses.replace(CONFIG, monitor="train", learning_rate=1e-12, epochs=4, **settings)
+        result = fit(make_mlp(), data, config)
+        expected = {"patience": (2, "patience"), "stop_accuracy": (1, "accuracy"), "measured_weights": (4, "epochs")}
+        assert (len(result.history), result.stop) == expected[next(iter(settings))]
+        assert result.best_epoch == 1
+
+    def test_a_result_says_what_it_was_penalized_with(self, blobs):
+        result = fit(make_mlp(), blobs, dataclasses.replace(CONFIG, weight_decay=0.25, epochs=1))
+        assert (result.weight_decay, result.candidates) == (0.25, None)
+        assert fit(make_mlp(), blobs, dataclasses.replace(CONFIG, learning_rate=1e30)).stop == "diverged"
 
 
 class TestBatchNormalization:
@@ -288,11 +526,19 @@ class TestBatchNormalization:
         assert fit(make_mlp(), blobs, CONFIG).batch_norm_momentum is None
 
     def test_a_short_training_evaluates_above_chance(self, monkeypatch):
-        data = datasets.load("digits", num_examples=512)
+        data = datasets.load("digits", num_examples=512, preprocessing="image8")
         config = TrainingConfig(learning_rate=0.05, batch_size=32, epochs=2)
 
         def accuracies() -> tuple[float, float]:
-            model = models.build("resnet18", size=0.0625, input_shape=data.input_shape, num_classes=10)
+            """Pixels far from zero, so that a moving mean which stays near its start is of no use."""
+            inputs = keras.Input(data.input_shape)
+            tensor = keras.layers.Rescaling(1.0, offset=5.0)(inputs)
+            for number in range(2):
+                initializer = keras.initializers.HeNormal(seed=number)
+                tensor = keras.layers.Conv2D(8, 3, kernel_initializer=initializer)(tensor)
+                tensor = keras.layers.ReLU()(BatchNormalization(momentum=0.997)(tensor))
+            head = keras.layers.Dense(10, kernel_initializer=keras.initializers.HeNormal(seed=9))
+            model = keras.Model(inputs, head(keras.layers.Flatten()(tensor)))
             row = fit(model, data, config).history.iloc[-1]
             return row["train_accuracy"], row["validation_accuracy"]
 

@@ -32,6 +32,10 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        # Writing, unlike opening, does not say where the disk is full.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -114,9 +114,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.cast(outputs, inputs.dtype)
 
 
-def _global_moments(
-    inputs: tf.Tensor, context: tf.distribute.ReplicaContext
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _global_moments(inputs: tf.Tensor, context: tf.distribute.ReplicaContext) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Mean and biased variance of every channel over all replicas, and the number of values behind them.
 
     Two rounds, since a difference of squares would lose what a large mean leaves of float32.

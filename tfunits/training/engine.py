@@ -135,8 +135,9 @@ class Averages:
     def __init__(self, model: keras.Model, decay: float) -> None:
         self.weights = [weight for weight in model.weights if "float" in weight.dtype]
         self.decay = decay
+        # Of a copy: Keras would take the weight's own TensorFlow variable for the average's.
         self.variables = [
-            keras.Variable(weight.value, trainable=False, dtype=weight.dtype, name=f"average_{number}")
+            keras.Variable(weight.numpy(), trainable=False, dtype=weight.dtype, name=f"average_{number}")
             for number, weight in enumerate(self.weights)
         ]
 

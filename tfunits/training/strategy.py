@@ -1,6 +1,7 @@
 """Where training runs: one device, several of one machine, or several machines; one strategy object a process."""
 
 import math
+import os
 import socket
 import time
 
@@ -78,8 +79,9 @@ def _await_others(cluster: Cluster, seconds: float | None) -> None:
     try:
         listener = socket.create_server(("", own_port))
     except OSError as error:
+        reason = os.strerror(error.errno)
         raise UserError(
-            f"TF_CONFIG: expected a free port {own_port} for worker {cluster.index}, received {error.strerror}"
+            f"TF_CONFIG: expected a free port {own_port} for worker {cluster.index}, received {reason}"
         ) from None
     end = time.monotonic() + seconds if seconds is not None else math.inf
     with listener:
