@@ -122,10 +122,11 @@ def test_a_batch_of_no_or_too_many_examples_is_refused(data, batch_size):
         data.epoch(0, 0, batch_size)
 
 
-def test_a_batch_larger_than_a_shard_is_refused(data):
-    assert len(next(iter(data.epoch(0, 0, 8, shard=(1, 4))))[1]) == 8
-    with pytest.raises(ValueError, match="batch_size: expected 1 to 7, the training examples, received 8"):
-        data.epoch(0, 0, 8, shard=(3, 4))
+def test_a_batch_larger_than_all_shards_is_refused(data):
+    sizes = [[len(labels) for _, labels in data.epoch(0, 0, 8, shard=(worker, 4))] for worker in range(4)]
+    assert sizes == [[8], [8], [7], [7]]
+    with pytest.raises(ValueError, match="batch_size: expected 1 to 8, the training examples, received 9"):
+        data.epoch(0, 0, 9, shard=(0, 4))
 
 
 def test_augmentation_of_data_without_one_is_refused(data):

@@ -97,10 +97,9 @@ def test_one_step_is_the_gradient_plus_the_penalty_on_named_variables(strategy, 
 
 
 # Uneven batches, a drop of the rate after the third of four steps, half a share of smoothing.
-@pytest.mark.parametrize("smoothing", [0.0, 0.5])
-def test_steps_with_everything_are_those_of_float64(strategy, examples, smoothing):
+def test_steps_with_everything_are_those_of_float64(strategy, examples):
     config = TrainingConfig(
-        learning_rate=RATE, schedule="piecewise", drop_epochs=(1.5,), momentum=0.9, label_smoothing=smoothing,
+        learning_rate=RATE, schedule="piecewise", drop_epochs=(1.5,), momentum=0.9, label_smoothing=0.5,
         weight_decay=DECAY, decayed_variables="kernel", batch_size=5, epochs=2, schedule_examples=10,
     )  # fmt: skip
     rates = learning_rates(config, 2)
@@ -113,7 +112,7 @@ def test_steps_with_everything_are_those_of_float64(strategy, examples, smoothin
     batches = [slice(0, 5), slice(5, 10), slice(10, 13)]
     inputs, labels = examples
     expected, decoupled = (
-        descend(read(model), [(inputs[b], labels[b]) for b in (*batches, batches[0])], rates, smoothing, coupled)
+        descend(read(model), [(inputs[b], labels[b]) for b in (*batches, batches[0])], rates, coupled)
         for coupled in (True, False)
     )
     assert train(iter(distribute(strategy, examples, 5)), 3).count == 13
@@ -126,12 +125,12 @@ def test_steps_with_everything_are_those_of_float64(strategy, examples, smoothin
 
 
 def descend(
-    weights: dict[str, np.ndarray], batches: list[tuple], rates: np.ndarray, smoothing: float, coupled: bool
+    weights: dict[str, np.ndarray], batches: list[tuple], rates: np.ndarray, coupled: bool
 ) -> dict[str, np.ndarray]:
     """Momentum 0.9 with the penalty on kernels in its gradient, or decay of the kernels beside it, float64."""
     velocity = dict.fromkeys(weights, 0.0)
     for (inputs, labels), rate in zip(batches, rates, strict=True):
-        gradient = gradients(weights, inputs, labels, smoothing)
+        gradient = gradients(weights, inputs, labels, smoothing=0.5)
         for name, value in weights.items():
             decay = DECAY * value * name.endswith("kernel")
             velocity[name] = 0.9 * velocity[name] + gradient[name] + decay * coupled
@@ -164,7 +163,8 @@ PENALIZED = {
 
 
 @pytest.mark.parametrize("recipe", PENALIZED, ids=lambda recipe: recipe[0])
-def test_penalized_variables_shrink_through_the_momentum_and_others_stay(strategy, examples, recipe):
+def test_penalized_variables_shrink_through_the_momentum_and_others_stay(two_devices, examples, recipe):
+    strategy = two_devices if recipe[0] in ("alexnet", "wide_resnet28") else tf.distribute.get_strategy()
     pattern = find_preset(*recipe, random_labels=False, augmented=False).get("decayed_variables", ".*")
     model = make_penalized(strategy)
     before = read(model)
@@ -200,9 +200,9 @@ def make_two_heads(strategy: tf.distribute.Strategy) -> keras.Model:
         return keras.Model(model.input, [model.output, head(hidden)])
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_a_second_heads_loss_counts_four_tenths(strategy, examples, smoothing):
-    inputs, labels = examples
+def test_a_second_heads_loss_counts_four_tenths(strategy, examples):
+    """Of smoothed labels too."""
+    (inputs, labels), smoothing = examples, 0.3
     model = make_two_heads(strategy)
     before = read(model)
     with strategy.scope():

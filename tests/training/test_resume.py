@@ -137,11 +137,9 @@ def test_rmsprop_with_averages_scaled_loss_and_patience(blobs, tmp_path):
 STATES = {
     "average_": 0.0,
     "mean_square": 1.0,
-    "momentum": 0.0,
     "dynamic_scale": 2.0**15,
     "iteration": 0,
     "seed_generator_state": 0,
-    "moving_variance": 1.0,
 }
 
 
@@ -344,25 +342,22 @@ def test_a_checkpoint_of_other_settings_is_refused(blobs, tmp_path):
         fit(make_mlp(blobs), blobs, dataclasses.replace(MLP, learning_rate=0.123), run_dir=tmp_path)
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-@pytest.mark.parametrize("change", ["labels", "number"])
-def test_a_checkpoint_of_other_data_is_refused(blobs, tmp_path, split, change):
+def test_a_checkpoint_of_other_data_is_refused(blobs, tmp_path):
     train_until(1, make_mlp, blobs, MLP, tmp_path)
-    part = blobs.splits[split]
-    labels = (part.labels + 1) % 3
-    other = dataclasses.replace(part, labels=labels)
-    if change == "number":
-        other = dataclasses.replace(part, inputs=part.inputs[1:], labels=part.labels[1:])
-    data = dataclasses.replace(blobs, splits={**blobs.splits, split: other})
-    with pytest.raises(UserError) as error:
-        fit(make_mlp(blobs), data, MLP, run_dir=tmp_path)
-    assert str(error.value) == (
-        "run_dir: expected the checkpoints of this training, received those of other data in "
-        f"{tmp_path / 'checkpoints'}; use another directory"
-    )
+    for name, part in blobs.splits.items():
+        relabelled = dataclasses.replace(part, labels=(part.labels + 1) % 3)
+        shortened = dataclasses.replace(part, inputs=part.inputs[1:], labels=part.labels[1:])
+        for other in (relabelled, shortened):
+            data = dataclasses.replace(blobs, splits={**blobs.splits, name: other})
+            with pytest.raises(UserError) as error:
+                fit(make_mlp(blobs), data, MLP, run_dir=tmp_path)
+            assert str(error.value) == (
+                "run_dir: expected the checkpoints of this training, received those of other data in "
+                f"{tmp_path / 'checkpoints'}; use another directory"
+            )
     # The same numbers in other memory are the same data.
     copies = {name: dataclasses.replace(s, labels=s.labels.copy()) for name, s in blobs.splits.items()}
-    fit(make_mlp(blobs), dataclasses.replace(blobs, splits=copies), MLP, run_dir=tmp_path)
+    assert len(fit(make_mlp(blobs), dataclasses.replace(blobs, splits=copies), MLP, run_dir=tmp_path).history) == 5
 
 
 def test_a_checkpoint_that_says_nothing_of_its_data_is_refused(blobs, tmp_path):

@@ -242,7 +242,8 @@ class Dataset:
           ValueError: augmentation of data that has none, no such shard, or a batch larger than the shard.
         """
         _check_shard(shard)
-        largest = len(range(shard[0], len(self._examples("train")), shard[1]))
+        # That of the largest shard, so that all readers get the same answer.
+        largest = -(-len(self._examples("train")) // shard[1])
         if not 1 <= batch_size <= largest:
             raise ValueError(f"batch_size: expected 1 to {largest}, the training examples, received {batch_size}")
         if augment and not self.augmentable:

@@ -173,7 +173,10 @@ def _explain(run: Run, error: tf.errors.OpError) -> str:
     """Why TensorFlow stopped: a lost worker, data that cannot be read, a full memory, or what it says itself."""
     if training.num_workers(run.strategy) > 1 and training.is_lost_worker(error):
         return f"another worker was lost ({type(error).__name__})"
-    explained = run.data.explain(error) if "data" in vars(run) else None
+    if "data" not in vars(run):
+        return _log(run, error)
+    print(f"{run.run_dir.name}: reading all files of {run.config.data.dataset} for a damaged one", flush=True)
+    explained = run.data.explain(error)
     return str(explained) if explained else _log(run, error)
 
 
