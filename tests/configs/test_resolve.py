@@ -57,7 +57,7 @@ CHANGES = {
         ({"model": "resnet56", "dataset": "cifar10", "random_labels": True}, "resnet56-cifar10-s1-0-c43aedbac1"),
         ({"model": "wide_resnet28", "dataset": "cifar10"}, "wide_resnet28-cifar10-s1-0-c36065fcff"),
         ({"model": "fc5", "dataset": "mnist_parity"}, "fc5-mnist_parity-s1-0-9ca3157659"),
-        ({"model": "inception_v3", "dataset": "imagenet2012"}, "inception_v3-imagenet2012-s1-0-142c9cffc1"),
+        ({"model": "inception_v3", "dataset": "imagenet2012"}, "inception_v3-imagenet2012-s1-0-133d7b33c2"),
         ({"model": "resnet18", "dataset": "imagenet2012"}, "resnet18-imagenet2012-s1-0-11065f7af7"),
     ],
 )
@@ -553,3 +553,11 @@ def test_a_users_file_is_an_existing_keras_file(tmp_path: pathlib.Path, name: st
     (tmp_path / "folder.keras").mkdir()
     with pytest.raises(UserError, match="^--model=file:.*: expected the path of an existing .keras file"):
         resolve({"model": f"file:{tmp_path / name}"})
+
+
+def test_choices_and_drops_have_no_order():
+    one, other = (resolve({"model": "fc5", "weight_decay_choices": c}) for c in ((0.0, 0.1, 0.01), (0.1, 0.01, 0.0)))
+    assert run_id(one) == run_id(other)
+    drops = ((30.0, 60.0), (60.0, 30.0))
+    one, other = (resolve({"model": "resnet18", "schedule": "piecewise", "drop_epochs": drop}) for drop in drops)
+    assert run_id(one) == run_id(other)

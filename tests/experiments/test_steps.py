@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import keras
@@ -186,7 +187,8 @@ class TestAnotherNetworksWeights:
         (line,) = capsys.readouterr().err.splitlines()
         assert line == (
             f"{run_dir.name}: {run_dir.model}: expected the weights that training wrote, received those of another "
-            f"network; delete {run_dir.done_file('train')} to write them again from the checkpoint"
+            f"network; delete {run_dir.done_file('train')} to write them again from the checkpoint, or to train again "
+            "where --save kept none"
         )
         run_dir.done_file("train").unlink()
         assert carry_out(tmp_path, config) == 0
@@ -242,3 +244,45 @@ def test_an_image_that_does_not_decode_is_one_line(tmp_path, capsys):
     assert carry_out(tmp_path / "runs", make_config(**fields, seed=1), steps=("train",)) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert str(damaged) in line
+
+
+def write_photographs(root: pathlib.Path, *splits: str, count: int = 8) -> str:
+    """A folder of generated images with given splits; its name for `--dataset`."""
+    rng = np.random.default_rng(0)
+    for split in splits:
+        for label in ("cat", "dog"):
+            (root / split / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = tf.constant(rng.integers(255, size=(32, 32, 3)), tf.uint8)
+                (root / split / label / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    return f"folder:{root}"
+
+
+def test_a_run_without_a_validation_set_ends_with_all_its_figures(tmp_path, capsys):
+    config = make_config(dataset=write_photographs(tmp_path / "photos", "train", "test"), batch_size=8)
+    assert carry_out(tmp_path / "runs", config) == 0
+    run_dir = RunDir.of(config, tmp_path / "runs")
+    assert (run_dir.figures / "training.png").is_file()
+    assert set(accuracies(run_dir)) == {"train", "test"}
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy:"))
+    assert re.fullmatch(r"accuracy: +train \d\.\d{4}, test \d\.\d{4}", line)
+
+
+def test_a_split_that_ends_with_a_whole_batch_comes_before_one_that_does_not(tmp_path):
+    """1,024 training examples are eight evaluation batches; a flattening network must not learn their size."""
+    config = make_config(model="alexnet", num_examples=1024, epochs=0, draws=1, levels=2, samplings=1, max_rows=50)
+    assert carry_out(tmp_path, config, steps=("train", "measure")) == 0
+    assert accuracies(RunDir.of(config, tmp_path))["test"]["examples"] == 539
+
+
+def test_the_chosen_weight_decay_is_told(tmp_path, capsys):
+    config = make_config(model="fc5", epochs=1)
+    assert carry_out(tmp_path, config, keep_epochs=("1",)) == 0
+    trained = json.loads(RunDir.of(config, tmp_path).done_file("train").read_text())
+    assert trained["weight_decay"] in config.training.weight_decay_choices
+    assert f"weight decay:  {trained['weight_decay']:g}, chosen by validation" in capsys.readouterr().out
+    path = str(RunDir.of(config, tmp_path).path)
+    for one, other in zip(
+        experiments.load_model(path, epoch=1).weights, experiments.load_model(path).weights, strict=True
+    ):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())

@@ -152,3 +152,12 @@ def test_a_curve_without_a_measure_is_left_out_of_its_panel() -> None:
     prunability, redundancy = draw_widths(values, "prunability", "redundancy").axes
     assert [container.get_label() for container in prunability.containers] == ["he"]
     assert [container.get_label() for container in redundancy.containers] == ["glorot"]
+
+
+def test_a_training_without_validation_is_drawn():
+    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.0, 0.5], "train_accuracy": [0.5, 0.75]})
+    figure = reports.plot_training(history, title="no validation")
+    for axes, values in zip(figure.axes, ([1.0, 0.5], [0.5, 0.75]), strict=True):
+        (line,) = axes.lines
+        assert (line.get_label(), list(line.get_ydata())) == ("train", values)
+    assert figure.axes[0].get_yscale() == "log"

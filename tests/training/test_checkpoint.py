@@ -37,7 +37,7 @@ def is_equal(state: State | None, expected: State, *, best: bool = False) -> boo
 
 
 def names(folder: pathlib.Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.glob("*.npz")}
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_a_full_disk_leaves_what_was_there_and_no_half_file(tmp_path, monkeypatc
     checkpoints = Checkpoints(tmp_path, KeepRule(last=1))
     for epoch in (1, 2):
         checkpoints.save(make_state(epoch), best_epoch=1)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")}
     with monkeypatch.context() as patch:
         fill_the_disk(patch, nth)
         with pytest.raises(OSError, match="No space left on device"):
@@ -315,3 +315,15 @@ def test_values_of_another_network_are_refused(branched_model):
         assign_variables(branched_model.variables, values[:-1])
     for variable, value in zip(branched_model.variables, values, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_a_folder_remembers_what_it_was_to_keep(tmp_path):
+    """The same command without its rule, or with another, takes nothing away."""
+    first = Checkpoints(tmp_path, KeepRule(listed=(1,)))
+    for epoch in (1, 2, 3):
+        first.save(make_state(epoch), best_epoch=1)
+    second = Checkpoints(tmp_path, KeepRule(listed=(2,)))
+    for epoch in (4, 5):
+        second.save(make_state(epoch), best_epoch=1)
+    assert Checkpoints(tmp_path).epochs() == [1, 2, 4, 5]
+    assert {path.name for path in Checkpoints(tmp_path).kept()} == {"epoch-00001.npz", "epoch-00002.npz"}

@@ -80,7 +80,7 @@ def test_all_choices_are_trained_alike_and_recorded(noisy, chosen):
         for name in ("validation_accuracy", "validation_loss"):
             assert row[name] == history[name].iloc[-1]
     folders = [candidate.path.name for candidate in RunDir(chosen.folder).candidates()]
-    assert folders == ["weight_decay-0", "weight_decay-0.2", "weight_decay-5"]
+    assert folders == ["weight_decay-0.0", "weight_decay-0.2", "weight_decay-5.0"]
 
 
 def test_the_best_is_chosen_and_is_a_plain_training_with_it(noisy, chosen):

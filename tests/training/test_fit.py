@@ -128,6 +128,25 @@ class TestDevices:
         fit(other, blobs, dataclasses.replace(config, batch_size=9))
         assert distance(read(one), read(other)) > 1e-3
 
+    def test_nor_does_a_last_batch_smaller_than_the_number_of_devices(self, pictures, two_devices):
+        """One image: a convolution on the nothing that the second device had would have another number of channels."""
+        part = pictures.splits["train"]
+        train = dataclasses.replace(part, inputs=part.inputs[:65], labels=part.labels[:65])
+        data = dataclasses.replace(pictures, splits={**pictures.splits, "train": train})
+
+        def make(strategy: tf.distribute.Strategy) -> keras.Model:
+            initializer = keras.initializers.HeNormal(seed=1)
+            with strategy.scope():
+                inputs = keras.Input((6, 6, 1))
+                tensor = keras.layers.Conv2D(8, 3, kernel_initializer=initializer, name="conv")(inputs)
+                head = keras.layers.Dense(3, kernel_initializer=initializer, name="logits")
+                return keras.Model(inputs, head(keras.layers.GlobalAveragePooling2D()(tensor)))
+
+        one, two = make(tf.distribute.get_strategy()), make(two_devices)
+        steps = fit(one, data, CONFIG).history["steps"].tolist()
+        assert steps == fit(two, data, CONFIG, strategy=two_devices).history["steps"].tolist() == [9, 18]
+        assert distance(read(one), read(two)) < 1e-5
+
     def test_nor_does_a_second_head_on_normalised_images(self, pictures, two_devices):
         config = dataclasses.replace(CONFIG, weight_decay=0.01, average_decay=0.9)
         one, two = make_normalized(heads=2), make_normalized(two_devices, heads=2)
@@ -509,7 +528,10 @@ class TestBatchNormalization:
     def test_momentum_is_lowered_to_the_length_of_the_training(self, pictures):
         model = make_normalized()
         result = fit(model, pictures, dataclasses.replace(CONFIG, epochs=4))
-        assert result.batch_norm_momentum == model.get_layer("norm").momentum == 1 - 10 / 36
+        assert result.batch_norm_momentum == 1 - 10 / 36
+        # Afterwards the network has its own constant again, for a longer training.
+        assert model.get_layer("norm").momentum == 0.997
+        assert fit(model, pictures, dataclasses.replace(CONFIG, epochs=2)).batch_norm_momentum == 1 - 10 / 18
 
     def test_a_long_training_keeps_the_networks_own_momentum(self, pictures):
         config = dataclasses.replace(CONFIG, epochs=1000, learning_rate=1e-12, patience=1)
@@ -519,8 +541,8 @@ class TestBatchNormalization:
     def test_momentum_is_lowered_inside_a_network_within_the_network(self, pictures):
         inner = make_normalized()
         inputs = keras.Input((6, 6, 1))
-        fit(keras.Model(inputs, inner(inputs)), pictures, dataclasses.replace(CONFIG, epochs=4))
-        assert inner.get_layer("norm").momentum == 1 - 10 / 36
+        result = fit(keras.Model(inputs, inner(inputs)), pictures, dataclasses.replace(CONFIG, epochs=4))
+        assert (result.batch_norm_momentum, inner.get_layer("norm").momentum) == (1 - 10 / 36, 0.997)
 
     def test_a_network_without_it_has_no_momentum(self, blobs):
         assert fit(make_mlp(), blobs, CONFIG).batch_norm_momentum is None
@@ -575,7 +597,7 @@ class TestSeeds:
 def test_a_batch_larger_than_the_data_is_refused(make, blobs, pictures):
     data = blobs if make is make_mlp else pictures
     count = len(data.splits["train"])
-    with pytest.raises(ValueError, match=f"batch_size: expected .*{count}.* received {count + 1}"):
+    with pytest.raises(ValueError, match=f"--batch_size={count + 1}: expected at most the {count} training examples"):
         fit(make(), data, dataclasses.replace(CONFIG, batch_size=count + 1))
 
 

@@ -256,28 +256,33 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(blobs, tmp_pat
 
 
 @pytest.mark.parametrize("damage", [cut, flip])
-def test_damaged_best_weights_fall_back_too(blobs, tmp_path, capsys, damage):
-    """Without a validation set every epoch is the best and has its own file of best weights."""
-    data = dataclasses.replace(blobs, splits={"train": blobs.splits["train"]})
-    train_until(3, make_mlp, data, MLP, tmp_path)
-    newest = tmp_path / "checkpoints" / "best-00003.npz"
+def test_damaged_best_weights_cost_nothing_else(blobs, tmp_path, capsys, damage):
+    """Measured after the last epoch, a training goes on without them, and gives none unless a better epoch comes."""
+    train_until(4, make_mlp, blobs, MLP, tmp_path)
+    newest = max((tmp_path / "checkpoints").glob("best-*.npz"))
     newest.write_bytes(damage(newest.read_bytes()))
-    compare(make_mlp, data, MLP, tmp_path)
+    again = fit(make_mlp(blobs), blobs, MLP, run_dir=tmp_path)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{newest}: expected whole arrays, received a damaged file (")
-    assert line.endswith("); going back to the checkpoint before it")
+    assert line.endswith("); going on without the weights of the best epoch")
+    expected = fit(make_mlp(blobs), blobs, MLP)
+    for one, other in zip(again.last_weights, expected.last_weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert again.best_epoch == expected.best_epoch
+    assert (again.best_weights is None) == (again.best_epoch <= 4)
 
 
 @pytest.mark.parametrize("pattern", ["epoch-*.npz", "best-*.npz"])
 def test_nothing_whole_starts_from_the_beginning_and_says_so(blobs, tmp_path, capsys, pattern):
-    train_until(4, make_mlp, blobs, MLP, tmp_path)
+    config = dataclasses.replace(MLP, measured_weights="best")
+    train_until(4, make_mlp, blobs, config, tmp_path)
     for path in (tmp_path / "checkpoints").glob(pattern):
         path.write_bytes(cut(path.read_bytes()))
-    train_until(2, make_mlp, blobs, MLP, tmp_path)
+    train_until(2, make_mlp, blobs, config, tmp_path)
     *others, last = capsys.readouterr().err.splitlines()
     assert [line.rpartition("; ")[2] for line in others] == ["going back to the checkpoint before it"]
     assert last.endswith("; no checkpoint before it is there; starting again from the first epoch")
-    compare(make_mlp, blobs, MLP, tmp_path)
+    compare(make_mlp, blobs, config, tmp_path)
     assert capsys.readouterr().err == ""
 
 
@@ -360,7 +365,7 @@ def test_a_checkpoint_of_other_data_is_refused(blobs, tmp_path):
     assert len(fit(make_mlp(blobs), dataclasses.replace(blobs, splits=copies), MLP, run_dir=tmp_path).history) == 5
 
 
-def test_a_checkpoint_that_says_nothing_of_its_data_is_refused(blobs, tmp_path):
+def test_a_checkpoint_that_says_nothing_of_its_data_is_continued(blobs, tmp_path):
     """As those of before data were noted."""
     train_until(1, make_mlp, blobs, MLP, tmp_path)
     (path,) = (tmp_path / "checkpoints").glob("epoch-*.npz")
@@ -368,8 +373,7 @@ def test_a_checkpoint_that_says_nothing_of_its_data_is_refused(blobs, tmp_path):
     record = json.loads(str(arrays["record"]))
     del record["origin"]["data"]
     write_arrays(path, {**arrays, "record": np.array(json.dumps(record))})
-    with pytest.raises(ValueError, match="received those of other data"):
-        fit(make_mlp(blobs), blobs, MLP, run_dir=tmp_path)
+    compare(make_mlp, blobs, MLP, tmp_path)
 
 
 def test_a_training_does_not_change_its_number_of_devices(blobs, tmp_path, two_devices):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tfunits.configs.errors import UserError
 
 _EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
+_LARGEST_PORT = 65535
 # TensorFlow's kinds of task that train; a chief is the first worker.
 _TRAINING_TASKS = ("chief", "worker")
 _ADDRESS = re.compile(r"\S+:\d+")
@@ -64,7 +65,8 @@ def parse_cluster(text: str | None) -> Cluster | None:
         raise _reject(text)
     workers = [(kind, i, address) for kind in _TRAINING_TASKS for i, address in enumerate(cluster.get(kind, []))]
     for *_, address in workers:
-        if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
+        matches = isinstance(address, str) and _ADDRESS.fullmatch(address)
+        if not matches or int(address.rpartition(":")[2]) > _LARGEST_PORT:
             raise _reject(text, f"{address!r} is no host:port")
     own = [number for number, (kind, i, _) in enumerate(workers) if (kind, i) == (task.get("type"), task.get("index"))]
     if not own:

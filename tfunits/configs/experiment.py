@@ -322,7 +322,7 @@ class TrainingConfig:
     rmsprop_epsilon: float = _option(1e-10, "constant of rmsprop, inside its square root", above=0)
     schedule: str = _option("constant", "learning rate over time", choices=facts.SCHEDULES)
     warmup_epochs: float = _option(0.0, "epochs in which the learning rate grows linearly from 0", minimum=0)
-    decay_rate: float = _option(0.95, "factor per epoch of the exponential schedule", above=0, maximum=1)
+    decay_rate: float = _option(0.95, "factor per --decay_epochs of the exponential schedule", above=0, maximum=1)
     decay_epochs: int = _option(1, "epochs between two factors of the exponential schedule", minimum=1)
     drop_epochs: tuple[float, ...] | None = _option(
         None, "epochs at which the piecewise schedule drops", above=0, plain_list=True

@@ -14,7 +14,7 @@ from tfunits.configs import facts
 from tfunits.configs.errors import UserError, reject
 from tfunits.configs.experiment import ExecutionConfig, ExperimentConfig, MeasureConfig, expected_value, value_type
 from tfunits.configs.grids import expand, resolve_all
-from tfunits.configs.prepared import describe_missing, is_prepared, resolve_data_dir
+from tfunits.configs.prepared import DOWNLOADABLE, describe_missing, is_prepared, resolve_data_dir
 from tfunits.configs.presets import PRESET_FIELDS
 from tfunits.configs.resolve import experiment_fields, run_id
 
@@ -57,9 +57,11 @@ class CommandLine:
 
     def check_data(self) -> None:
         """Raise `UserError` with the command that prepares it if a run's data set is not there and is to be read."""
-        if self.plan or self.execution.download or self.execution.steps == ("report",):
+        if self.plan or self.execution.steps == ("report",):
             return
         for config in self.experiments:
+            if self.execution.download and config.data.dataset_facts.prepared in DOWNLOADABLE:
+                continue
             if not is_prepared(config.data.dataset, self.execution.data_dir) and not self._is_finished(config):
                 raise UserError(describe_missing(config.data.dataset, self.execution.data_dir))
 

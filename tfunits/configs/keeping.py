@@ -23,6 +23,14 @@ class KeepRule:
     every: tuple[int, ...] = ()
     listed: tuple[int, ...] = ()
 
+    def __or__(self, other: "KeepRule") -> "KeepRule":
+        """The rule that keeps what either keeps."""
+        return KeepRule(
+            last=max(self.last, other.last),
+            every=tuple(sorted({*self.every, *other.every})),
+            listed=tuple(sorted({*self.listed, *other.listed})),
+        )
+
     def select(self, epochs: Iterable[int]) -> set[int]:
         """Those of some epochs that stay.
 

@@ -12,6 +12,8 @@ from tfunits.configs.errors import UserError
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 # CIFAR's own archives, unpacked, are read as well.
 BINARY_FOLDERS = {"cifar10": "cifar-10-batches-bin", "cifar100": "cifar-100-binary"}
+# What tensorflow-datasets fetches by itself; ImageNet's archives it does not.
+DOWNLOADABLE = ("cifar10", "cifar100", "mnist")
 _ARCHIVES = {
     "cifar10": "unpack cifar-10-binary.tar.gz there",
     "cifar100": "unpack cifar-100-binary.tar.gz there",

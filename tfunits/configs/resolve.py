@@ -93,7 +93,7 @@ def _resolve(given: Mapping[str, Any], folder: DataConfig | None) -> ExperimentC
     model, data = _make(ModelConfig, values), _make_data(values, folder)
     _check_data_fit(model.model, data)
     values |= resolve_regularizers(model.model, data, given, preset)
-    training = _make(TrainingConfig, _drop_unused(values, given, data))
+    training = _settle_training(_make(TrainingConfig, _drop_unused(values, given, data)))
     measure = _make_measure(values, data)
     return ExperimentConfig(model=_settle_model(model), data=_settle(data), training=training, measure=measure)
 
@@ -130,6 +130,13 @@ def _settle_model(model: ModelConfig) -> ModelConfig:
     if model.layer_size == model.size:
         spelled["layer_size"] = None
     return dataclasses.replace(model, **spelled) if spelled else model
+
+
+def _settle_training(training: TrainingConfig) -> TrainingConfig:
+    """The same training in the one way of saying it: choices and drops in order."""
+    listed = {name: getattr(training, name) for name in ("weight_decay_choices", "drop_epochs")}
+    ordered = {name: tuple(sorted(values)) for name, values in listed.items() if values is not None}
+    return dataclasses.replace(training, **ordered) if ordered else training
 
 
 def _settle(data: DataConfig) -> DataConfig:

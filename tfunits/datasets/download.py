@@ -37,7 +37,8 @@ def locate(dataset: str, data_dir: str | None, *, download: bool) -> pathlib.Pat
 def _prepare(name: str, dataset: str, data_dir: str | None) -> None:
     host = _HOSTS[name]
     if not _answers(host):
-        raise UserError(f"--download: no connection to {host}; {describe_missing(dataset, data_dir)}")
+        missing = describe_missing(dataset, data_dir).replace(" or add --download", "")
+        raise UserError(f"--download: no connection to {host}; {missing}")
     import tensorflow_datasets
 
     try:

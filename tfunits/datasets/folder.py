@@ -65,8 +65,8 @@ class FileSplit:
                 sound += 1
         except tf.errors.OpError:
             return (
-                f"{self.paths[sound]}: expected a whole JPEG, PNG, BMP or GIF image, received a file that does not "
-                "decode; replace it or take it out of the folder"
+                f"{os.fsdecode(self.paths[sound])}: expected a whole JPEG, PNG, BMP or GIF image, received a file "
+                "that does not decode; replace it or take it out of the folder"
             )
         return None
 
@@ -101,5 +101,6 @@ def load(config: DataConfig) -> Dataset:
 
 
 def _as_arrays(root: str, images: tuple[tuple[str, int], ...]) -> tuple[np.ndarray, np.ndarray]:
-    paths = np.array([os.path.join(root, name) for name, _ in images])
+    # As bytes, since a file system's names need not be UTF-8.
+    paths = np.array([os.fsencode(os.path.join(root, name)) for name, _ in images])
     return paths, np.array([label for _, label in images], "int32")

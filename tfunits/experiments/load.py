@@ -8,9 +8,9 @@ import keras
 
 import tfunits.layers  # noqa: F401  (registers our own layers, which a saved network may contain)
 from tfunits import models
-from tfunits.artifacts import RunDir
+from tfunits.artifacts import RunDir, read_json
 from tfunits.configs import MODELS, ExperimentConfig, UserError
-from tfunits.training import Checkpoints, assign_variables
+from tfunits.training import Checkpoints, assign_variables, averaged_weights, candidate_name
 
 
 def build_network(config: ExperimentConfig, input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
@@ -56,11 +56,14 @@ def _load_epoch(run_dir: RunDir, epoch: int) -> keras.Model:
     if not run_dir.config_file.is_file():
         raise UserError(f"run_or_file: expected a run directory beside epoch={epoch}, received {str(run_dir.path)!r}")
     config = run_dir.config()
-    values = Checkpoints(run_dir.checkpoints).variables_at(epoch)
+    trained = run_dir
+    if config.training.weight_decay_choices is not None and run_dir.is_done("train"):
+        trained = run_dir.candidate(candidate_name(read_json(run_dir.done_file("train"))["weight_decay"]))
+    values = Checkpoints(trained.checkpoints).variables_at(epoch)
     model = build_network(config, config.data.input_shape, config.data.num_classes)
     assign_variables(model.variables, values[: len(model.variables)])
     if config.training.average_decay:
-        averaged = [weight for weight in model.weights if "float" in weight.dtype]
+        averaged = averaged_weights(model)
         assign_variables(averaged, values[-len(averaged) :])
     return models.without_auxiliary_head(model)
 

@@ -53,4 +53,5 @@ def _count_steps(config: ExperimentConfig, execution: ExecutionConfig) -> str:
     num_devices = execution.num_devices or len(tf.config.list_physical_devices("GPU")) or 1
     drop_last = num_devices > 1 and MODELS[config.model.model].has_batch_norm
     per_epoch = steps_per_epoch(config.data.num_train, config.training.effective_batch_size, drop_last=drop_last)
-    return f"{config.training.epochs * per_epoch:,}"
+    trainings = len(config.training.weight_decay_choices or (None,))
+    return f"{trainings * config.training.epochs * per_epoch:,}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from tfunits import reports, training
+from tfunits import __version__, reports, training
 from tfunits.artifacts import RunDir, read_json, write_text
 from tfunits.configs import (
     Cluster,
@@ -77,10 +77,18 @@ def run_grid(
             states[run_dir.name] = _carry_out(run, label)
         # Networks hold cycles; without this a grid's memory grows by a network a run.
         keras.backend.clear_session(free_memory=True)
-    training.broadcast_json(strategy, None)
     _print_results(experiments, execution)
     print(f"time:          {time.perf_counter() - start:.0f} s, {time.process_time():.0f} s of CPU")
+    # Workers that are gone by now were needed no more.
+    with contextlib.suppress(tf.errors.OpError):
+        training.broadcast_json(strategy, None)
     return 0 if all(state == "finished" for state in states.values()) else _EXIT_FAILED
+
+
+def _describe_other_version(run_dir: RunDir) -> str:
+    """A note on a run that another version of tfunits trained, whose draws may be others."""
+    trained = read_json(run_dir.environment).get("tfunits") if run_dir.environment.is_file() else None
+    return f" by tfunits {trained}, which is not this {__version__}" if trained not in (None, __version__) else ""
 
 
 def _assist(
@@ -104,10 +112,10 @@ def _assist(
             fit(run, run.build_model())
             keras.backend.clear_session(free_memory=True)
     except tf.errors.OpError as error:
-        if not training.is_lost_worker(error):
-            explained = run.data.explain(error) if run else None
-            raise explained or error from None
-        raise UserError(f"another worker was lost ({type(error).__name__}); {_RESTART}") from None
+        last_line = str(error).strip().splitlines()[-1]
+        if training.is_lost_worker(error):
+            raise UserError(f"another worker was lost ({type(error).__name__}: {last_line}); {_RESTART}") from None
+        raise (_find_damage(run, error) if run else None) or UserError(last_line) from None
     return 0
 
 
@@ -122,7 +130,7 @@ def _carry_out(run: Run, label: str) -> str:
     steps = steps_of(config, run.execution)
     open_steps = [step for step in steps if not is_step_done(run_dir, step, config)]
     if not open_steps:
-        print(f"{label}: finished before", flush=True)
+        print(f"{label}: finished before{_describe_other_version(run_dir)}", flush=True)
         return _settle(run, "finished", seconds)
     print(f"{label}: {', '.join(open_steps)}", flush=True)
     try:
@@ -155,7 +163,7 @@ def _carry_out(run: Run, label: str) -> str:
     if training.num_workers(run.strategy) > 1 and not run_dir.is_done("train"):
         # The other workers wait within this training, so that no other can begin.
         _fail(run_dir, reason, seconds, was_finished=False)
-        raise UserError(f"training on several machines has ended; {_RESTART}")
+        raise UserError("training on several machines has ended with this run")
     # What cannot be measured or drawn takes nothing from what was finished before.
     return _fail(run_dir, reason, seconds, was_finished=before.get("state") == "finished")
 
@@ -172,12 +180,18 @@ def _log(run: Run, error: Exception) -> str:
 def _explain(run: Run, error: tf.errors.OpError) -> str:
     """Why TensorFlow stopped: a lost worker, data that cannot be read, a full memory, or what it says itself."""
     if training.num_workers(run.strategy) > 1 and training.is_lost_worker(error):
-        return f"another worker was lost ({type(error).__name__})"
-    if "data" not in vars(run):
-        return _log(run, error)
+        return f"another worker was lost, {_log(run, error)}; {_RESTART}"
+    damage = _find_damage(run, error)
+    return str(damage) if damage else _log(run, error)
+
+
+def _find_damage(run: Run, error: tf.errors.OpError) -> UserError | None:
+    """The damaged file behind an error of reading data; None where the error is another."""
+    # Names of the operations that take the next batch, in TensorFlow's message.
+    if "data" not in vars(run) or not any(name in str(error) for name in ("IteratorGetNext", "MultiDeviceIterator")):
+        return None
     print(f"{run.run_dir.name}: reading all files of {run.config.data.dataset} for a damaged one", flush=True)
-    explained = run.data.explain(error)
-    return str(explained) if explained else _log(run, error)
+    return run.data.explain(error)
 
 
 def _settle(run: Run, state: str, seconds: Mapping[str, float]) -> str:
@@ -253,3 +267,5 @@ def _print_accuracies(record: reports.RunRecord) -> None:
     if record.accuracy:
         values = ", ".join(f"{split} {scores['accuracy']:.4f}" for split, scores in record.accuracy.items())
         print(f"accuracy:      {values}")
+    if record.chosen_weight_decay is not None:
+        print(f"weight decay:  {record.chosen_weight_decay:g}, chosen by validation")

@@ -69,13 +69,21 @@ class Run:
         options = {
             f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.name not in ("dataset", "data_seed")
         }
-        return datasets.load(
+        loaded = datasets.load(
             data.dataset,
             data_seed=data.data_seed,
             data_dir=self.execution.data_dir,
             download=self.execution.download,
             **options,
         )
+        expected = {"train": data.num_train, "validation": data.num_validation, "test": data.num_test}
+        found = {split: len(loaded.splits[split]) if split in loaded.splits else 0 for split in SPLITS}
+        if found != expected:
+            counts = [" / ".join(f"{values[split]:,}" for split in SPLITS) for values in (found, expected)]
+            print(
+                f"{self.run_dir.name}: the data hold {counts[0]} examples, where {counts[1]} are published", flush=True
+            )
+        return loaded
 
     def build_model(self) -> keras.Model:
         """The network with its initial weights."""
@@ -102,7 +110,8 @@ class Run:
         if trained.get("weights_sha256", digest := _digest_weights(model)) != digest:
             raise UserError(
                 f"{self.run_dir.model}: expected the weights that training wrote, received those of another network; "
-                f"delete {self.run_dir.done_file('train')} to write them again from the checkpoint"
+                f"delete {self.run_dir.done_file('train')} to write them again from the checkpoint, or to train again "
+                "where --save kept none"
             )
         return model
 
@@ -201,7 +210,7 @@ def _save_weights(run: Run, model: keras.Model, result: training.TrainingResult)
     """The measured weights as model.keras; of best and last, the other one beside it."""
     measured_is_best = run.config.training.measured_weights == "best"
     _save_model(model, run.run_dir.model)
-    if run.execution.save == "all" and len(result.history):
+    if run.execution.save == "all" and len(result.history) and result.best_weights is not None:
         training.assign_variables(model.variables, result.last_weights if measured_is_best else result.best_weights)
         _save_model(model, run.run_dir.path / ("last.keras" if measured_is_best else "best.keras"))
 
@@ -274,8 +283,9 @@ def _measure_accuracy(run: Run) -> dict[str, Any]:
     if not logits.exists():
         sizes = {split: len(part) * run.data.num_classes for split, part in run.data.splits.items()}
         kept = [split for split in SPLITS if 0 < sizes.get(split, 0) <= _MOST_LOGITS]
-        outputs = training.predict_splits(run.model, {split: run.data.batches(split) for split in kept})
-        labels = {f"{split}_labels": run.data.splits[split].labels for split in kept}
+        found = training.predict_splits(run.model, {split: run.data.batches(split) for split in kept})
+        outputs = {split: outputs for split, (outputs, _) in found.items()}
+        labels = {f"{split}_labels": labels for split, (_, labels) in found.items()}
         write_arrays(logits, {**outputs, **labels}, compress=False)
     arrays = read_arrays(logits)
     kept = [split for split in SPLITS if split in arrays]
@@ -335,6 +345,8 @@ def report(run: Run) -> str:
     for name, figure in figures.items():
         events.image(name, write_figure(run.run_dir.figures / f"{name}.png", figure, _FIGURE_DPI), step)
     settings = {name: value for name, value in reports.flat_settings(run.config).items() if value is not None}
+    if record.chosen_weight_decay is not None:
+        settings["weight_decay"] = record.chosen_weight_decay
     events.hyperparameters(run.run_dir.name, settings, _final_measures(record, run.config.measure), step)
     events.close()
     return "finished"

@@ -79,10 +79,12 @@ def plot_training(history: pd.DataFrame, *, title: str) -> Figure:
     """Loss and accuracy of training and validation against the epoch."""
     figure = Figure(figsize=(2.2 * _PANEL_INCHES, _PANEL_INCHES), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for split, color in zip(("train", "validation"), COLORS, strict=False):
-            axes.plot(history["epoch"], history[f"{split}_{quantity}"], marker=".", color=color, label=split)
+        # A training without a validation set has no such columns.
+        columns = [name for name in (f"train_{quantity}", f"validation_{quantity}") if name in history]
+        for name, color in zip(columns, COLORS, strict=False):
+            axes.plot(history["epoch"], history[name], marker=".", color=color, label=name.partition("_")[0])
         axes.set(xlabel="epoch", ylabel=quantity)
-        if quantity == "loss" and (history[["train_loss", "validation_loss"]] > 0).all(axis=None):
+        if quantity == "loss" and (history[columns] > 0).all(axis=None):
             axes.set_yscale("log")
         axes.legend(fontsize=7)
         _tidy(axes)

@@ -28,6 +28,7 @@ class RunRecord:
       accuracy: split -> {"accuracy": ..., "loss": ...}.
       curves: (split, unit) -> tap -> curve; the joint curve under "network".
       statistics: split -> tap -> statistics of its units.
+      chosen_weight_decay: what validation chose, where there was a choice.
     """
 
     run_dir: RunDir
@@ -36,6 +37,7 @@ class RunRecord:
     accuracy: dict[str, dict[str, float]]
     curves: dict[tuple[str, str], dict[str, AblationCurve]]
     statistics: dict[str, dict[str, UnitStatistics]]
+    chosen_weight_decay: float | None = None
 
     @property
     def size(self) -> float | None:
@@ -86,13 +88,16 @@ def read_run(run_dir: RunDir, measure: MeasureConfig | None = None) -> RunRecord
             raise UserError(
                 f"{path}: expected a whole measure, received a damaged one ({error!r}); delete it and measure again"
             ) from None
+    config = run_dir.config()
+    has_choice = config.training.weight_decay_choices is not None and run_dir.is_done("train")
     return RunRecord(
         run_dir=run_dir,
-        config=run_dir.config(),
+        config=config,
         state=run_dir.status().get("state", "unknown"),
         accuracy=accuracy,
         curves=curves,
         statistics=statistics,
+        chosen_weight_decay=read_json(run_dir.done_file("train"))["weight_decay"] if has_choice else None,
     )
 
 

@@ -2,9 +2,9 @@
 
 from tfunits.configs import TrainingConfig
 from tfunits.training.checkpoint import Checkpoints, assign_variables, read_variables
-from tfunits.training.engine import Averages, Totals, make_evaluation, predict, predict_splits
+from tfunits.training.engine import Averages, Totals, averaged_weights, make_evaluation, predict, predict_splits
 from tfunits.training.exchange import broadcast_json, is_chief, is_lost_worker, num_workers
-from tfunits.training.fit import TrainingResult, fit, steps_per_epoch
+from tfunits.training.fit import TrainingResult, candidate_name, fit, steps_per_epoch
 from tfunits.training.losses import LOSSES, predicted_labels
 from tfunits.training.optimizers import OPTIMIZERS, Momentum, RMSProp, make_optimizer
 from tfunits.training.schedules import StepSchedule, learning_rates
@@ -22,7 +22,9 @@ __all__ = [
     "TrainingConfig",
     "TrainingResult",
     "assign_variables",
+    "averaged_weights",
     "broadcast_json",
+    "candidate_name",
     "device_names",
     "fit",
     "is_chief",

@@ -24,8 +24,10 @@ def with_weights(
     def fill(inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         missing = batch_size - tf.shape(labels)[0]
         source = tf.concat([tf.range(tf.shape(labels)[0]), tf.zeros([missing], tf.int32)], axis=0)
-        padded = [tf.ensure_shape(tf.gather(t, source), [batch_size, *t.shape[1:]]) for t in (inputs, labels)]
-        return padded[0], padded[1], tf.pad(weights, [[0, missing]])
+        # A whole batch is not copied.
+        padded = [tf.cond(missing > 0, lambda t=t: tf.gather(t, source), lambda t=t: t) for t in (inputs, labels)]
+        inputs, labels = (tf.ensure_shape(t, [batch_size, *t.shape[1:]]) for t in padded)
+        return inputs, labels, tf.pad(weights, [[0, missing]])
 
     weighted = batches.map(weigh, num_parallel_calls=1)
     if pad:

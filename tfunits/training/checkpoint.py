@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfunits.artifacts import read_arrays, write_arrays
+from tfunits.artifacts import read_arrays, read_json, write_arrays, write_json
 from tfunits.configs import KeepRule, UserError
 
 # One to continue from, and one to fall back to should it be damaged.
@@ -45,11 +45,14 @@ class Checkpoints:
 
     Args:
       folder: where they lie.
-      keep: which epochs stay beside those needed to continue.
+      keep: which epochs stay beside those needed to continue and those of earlier rules, which the folder remembers.
+      needs_best: whether a training without the weights of its best epoch is worth nothing.
     """
 
-    def __init__(self, folder: pathlib.Path, keep: KeepRule | None = None) -> None:
-        self.folder, self.keep = folder, keep or KeepRule()
+    def __init__(self, folder: pathlib.Path, keep: KeepRule | None = None, *, needs_best: bool = True) -> None:
+        self.folder, self.needs_best = folder, needs_best
+        self._rule_file = folder / "keep.json"
+        self.keep = self._read_rule() | (keep or KeepRule())
         self._best_written: int | None = None
 
     def save(self, state: State, best_epoch: int) -> None:
@@ -59,6 +62,8 @@ class Checkpoints:
           state: after an epoch.
           best_epoch: the epoch of `state.best_weights`, from 1; its file is written when it changes.
         """
+        if self.keep != KeepRule():
+            write_json(self._rule_file, dataclasses.asdict(self.keep))
         if self._best_written != best_epoch and state.best_weights is not None:
             write_arrays(self._best(best_epoch), _numbered(state.best_weights), compress=False)
             self._best_written = best_epoch
@@ -104,7 +109,7 @@ class Checkpoints:
     def _read(self, path: pathlib.Path) -> State:
         arrays = read_arrays(path)
         record = json.loads(str(arrays.pop(_RECORD)))
-        best = read_arrays(self._best(record["best_epoch"])) if record["best_epoch"] else None
+        best = self._read_best(record["best_epoch"]) if record["best_epoch"] else None
         self._best_written = record["best_epoch"]
         return State(
             epoch=record["epoch"],
@@ -113,6 +118,22 @@ class Checkpoints:
             history=record["history"],
             origin=record["origin"],
         )
+
+    def _read_best(self, epoch: int) -> dict[str, np.ndarray] | None:
+        """Weights of the best epoch; None where they are damaged and not needed, which is said on stderr."""
+        try:
+            return read_arrays(self._best(epoch))
+        except (ValueError, FileNotFoundError) as error:
+            if self.needs_best:
+                raise
+            print(f"{error}; going on without the weights of the best epoch", file=sys.stderr, flush=True)
+            return None
+
+    def _read_rule(self) -> KeepRule:
+        if not self._rule_file.is_file():
+            return KeepRule()
+        stored = read_json(self._rule_file)
+        return KeepRule(last=stored["last"], every=tuple(stored["every"]), listed=tuple(stored["listed"]))
 
     def epochs(self) -> list[int]:
         """Epochs whose states are there, in order."""

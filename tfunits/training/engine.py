@@ -120,6 +120,11 @@ def _share_overflow(gradients: list[tf.Tensor], context: tf.distribute.ReplicaCo
     return [tf.where(somewhere, np.inf, gradient) for gradient in gradients]
 
 
+def averaged_weights(model: keras.Model) -> list[keras.Variable]:
+    """The weights that have a moving average, in order: all but counters and seeds."""
+    return [weight for weight in model.weights if "float" in weight.dtype]
+
+
 class Averages:
     """Moving averages of a model's weights, batch normalisation's statistics included.
 
@@ -133,7 +138,7 @@ class Averages:
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:
-        self.weights = [weight for weight in model.weights if "float" in weight.dtype]
+        self.weights = averaged_weights(model)
         self.decay = decay
         # Of a copy: Keras would take the weight's own TensorFlow variable for the average's.
         self.variables = [
@@ -210,12 +215,20 @@ def predict(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
 
     Returns: float32 [examples, outputs].
     """
-    return predict_splits(model, {"": batches})[""]
+    return predict_splits(model, {"": batches})[""][0]
 
 
-def predict_splits(model: keras.Model, splits: Mapping[str, tf.data.Dataset]) -> dict[str, np.ndarray]:
-    """A model's outputs for every example of several splits of one data set, as `predict`, compiled once."""
-    inputs_spec, _ = next(iter(splits.values())).element_spec
+def predict_splits(
+    model: keras.Model, splits: Mapping[str, tf.data.Dataset]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """A model's outputs, as `predict`, and the labels beside them, of several splits of one data set."""
+    spec, _ = next(iter(splits.values())).element_spec
+    # Any number of examples: the first split may end with a full batch and another not.
+    inputs_spec = tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
     run = tf.function(lambda inputs: _heads(model(inputs, training=False))[0], input_signature=[inputs_spec])
     run = run.get_concrete_function()
-    return {name: np.concatenate([run(inputs).numpy() for inputs, _ in batches]) for name, batches in splits.items()}
+    found = {}
+    for name, batches in splits.items():
+        pairs = [(run(inputs).numpy(), labels.numpy()) for inputs, labels in batches]
+        found[name] = tuple(np.concatenate(column) for column in zip(*pairs, strict=True))
+    return found

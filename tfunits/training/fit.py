@@ -42,7 +42,8 @@ class TrainingResult:
       best_epoch: first epoch of the highest monitored accuracy, the last one where nothing is; 0 if untrained.
       diverged: whether the loss stopped being finite; then the weights are of no use.
       batch_norm_momentum: what the batch normalisations used; None without any.
-      best_weights, last_weights: values of the model's variables, in order; averaged ones where they are.
+      best_weights, last_weights: values of the model's variables, in order; averaged ones where they are. None for
+        best weights that were lost with a damaged checkpoint.
       stop: why training ended: "epochs", "patience", "accuracy" or "diverged".
       weight_decay: what was used: the configuration's, or the one that validation chose.
       candidates: validation of every weight decay to choose from; None without a choice.
@@ -52,7 +53,7 @@ class TrainingResult:
     best_epoch: int
     diverged: bool
     batch_norm_momentum: float | None
-    best_weights: Sequence[np.ndarray]
+    best_weights: Sequence[np.ndarray] | None
     last_weights: Sequence[np.ndarray]
     stop: str
     weight_decay: float
@@ -128,7 +129,7 @@ def _fit_choices(
     for weight_decay in sorted(config.weight_decay_choices):
         assign_variables(model.variables, initial)
         chosen = dataclasses.replace(config, weight_decay=weight_decay, weight_decay_choices=None)
-        folder = run_dir.candidate(f"weight_decay-{weight_decay:g}") if run_dir else None
+        folder = run_dir.candidate(candidate_name(weight_decay)) if run_dir else None
         results[weight_decay] = _Training(model, data, chosen, folder, strategy, keep).run()
     rows = [{"weight_decay": value} | _last_validation(result) for value, result in results.items()]
     usable = [row for row in rows if not results[row["weight_decay"]].diverged] or rows
@@ -138,6 +139,11 @@ def _fit_choices(
     if run_dir:
         write_table(run_dir.history, result.history)
     return dataclasses.replace(result, candidates=rows)
+
+
+def candidate_name(weight_decay: float) -> str:
+    """The folder of the training with one of several weight decays to choose from."""
+    return f"weight_decay-{weight_decay!r}"
 
 
 def _last_validation(result: TrainingResult) -> dict[str, float]:
@@ -164,14 +170,15 @@ class _Training:
         self.batch_size = config.effective_batch_size
         self.replicas = strategy.num_replicas_in_sync
         self.workers = num_workers(strategy)
+        if "train" not in data.splits:
+            raise UserError(f"data: expected training examples, received {', '.join(data.splits)} alone")
         self._check_batch_size()
         self.monitored = self._choose_monitored()
         norms = [layer for layer in _all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+        self.norms, self.own_momenta = norms, [layer.momentum for layer in norms]
         # Padding would enter the statistics of batch normalisation; on one device no padding is needed.
         self.drop_last = bool(norms) and self.replicas > 1
         self.steps = steps_per_epoch(len(data.splits["train"]), self.batch_size, drop_last=self.drop_last)
-        if not self.steps:
-            raise reject("batch_size", self.batch_size, f"at most the {len(data.splits['train'])} training examples")
         self.batch_norm_momentum = _shorten_averages(norms, config.epochs * self.steps)
         self.rates = learning_rates(config, self.steps)
         with strategy.scope():
@@ -186,7 +193,9 @@ class _Training:
             for split in ("validation", *({"train"} if self.monitored == "evaluated_train_accuracy" else ()))
             if split in data.splits
         }
-        self.checkpoints = Checkpoints(run_dir.checkpoints, keep) if run_dir else None
+        self.checkpoints = (
+            Checkpoints(run_dir.checkpoints, keep, needs_best=config.measured_weights == "best") if run_dir else None
+        )
         self.history: list[dict[str, Any]] = []
         self.best_weights: Sequence[np.ndarray] | None = None
 
@@ -196,6 +205,9 @@ class _Training:
                 "batch_size", self.batch_size,
                 f"at least one example for each of the {self.replicas} devices of a batch",
             )  # fmt: skip
+        num_examples = len(self.data.splits["train"])
+        if self.batch_size > num_examples:
+            raise reject("batch_size", self.batch_size, f"at most the {num_examples} training examples that are there")
         if self.workers > 1 and self.batch_size % self.replicas:
             raise reject("batch_size", self.batch_size, f"a multiple of the {self.replicas} devices of all machines")
 
@@ -239,6 +251,8 @@ class _Training:
                     break
         if events:
             events.close()
+        for layer, momentum in zip(self.norms, self.own_momenta, strict=True):
+            layer.momentum = momentum
         return self._result("diverged" if diverged else self._reason_to_stop())
 
     def _run_epoch(self, epoch: int, bar: tqdm) -> tuple[dict[str, Any], float]:
@@ -269,7 +283,7 @@ class _Training:
     ) -> None:
         """Note an epoch in history and, with a run directory, in its files; the checkpoint is written last."""
         self.history.append(row)
-        if self._best_epoch() == row["epoch"]:
+        if self.monitored is not None and self._best_epoch() == row["epoch"]:
             self.best_weights = self._read_weights()
         if not self.run_dir:
             return
@@ -284,7 +298,7 @@ class _Training:
                 history=self.history,
                 origin=self._origin(),
             )
-            self.checkpoints.save(state, self._best_epoch())
+            self.checkpoints.save(state, self._best_epoch() if self.monitored else 0)
 
     def _write_events(self, events: EventWriter, row: Mapping[str, Any], seconds_per_step: float) -> None:
         epoch = row["epoch"]
@@ -319,7 +333,7 @@ class _Training:
         ]
         data = {name: _describe_examples(split) for name, split in self.data.splits.items()}
         return {
-            "settings": short_hash(dataclasses.asdict(self.config)),
+            "settings": short_hash(_without_defaults(self.config)),
             "network": short_hash(network),
             "data": short_hash(data),
             "num_devices": self.replicas,
@@ -333,7 +347,7 @@ class _Training:
                 f"the {origin['num_devices']} on which {self.run_dir.path} was begun, since others give other bits",
             )  # fmt: skip
         for part in ("settings", "network", "data"):
-            if origin.get(part) != own[part]:
+            if part in origin and origin.get(part) != own[part]:
                 raise UserError(
                     f"run_dir: expected the checkpoints of this training, received those of other {part} in "
                     f"{self.run_dir.checkpoints}; use another directory"
@@ -341,7 +355,8 @@ class _Training:
 
     def _result(self, stop: str) -> TrainingResult:
         last = self._read_weights()
-        best = self.best_weights if self.best_weights is not None else last
+        # Where nothing is monitored, or no epoch was trained, the last weights are the best.
+        best = last if self.monitored is None or not self.history else self.best_weights
         assign_variables(self.model.variables, best if self.config.measured_weights == "best" else last)
         return TrainingResult(
             history=pd.DataFrame(self.history),
@@ -379,7 +394,7 @@ class _Training:
         options = {"augment": "augmentation" in self.config.regularizers, "shuffle": self.config.shuffle}
         if self.workers == 1:
             batches = self.data.epoch(epoch, self.config.seed, self.batch_size, **options).take(self.steps)
-            return self._distribute(batches)
+            return self._distribute(batches, whole=self.drop_last)
         return self._distribute_over_workers(
             lambda size, shard: self.data.epoch(epoch, self.config.seed, size, shard=shard, **options), self.steps
         )
@@ -396,9 +411,9 @@ class _Training:
             lambda size, shard: self.data.batches(split, size, shard=shard), count
         ), count
 
-    def _distribute(self, batches: tf.data.Dataset) -> Any:
-        """Global batches, split over the devices of this machine."""
-        weighted = with_weights(batches, self.batch_size, pad=self.replicas > 1)
+    def _distribute(self, batches: tf.data.Dataset, *, whole: bool = False) -> Any:
+        """Global batches, perhaps known to be whole, split over the devices of this machine."""
+        weighted = with_weights(batches, self.batch_size, pad=self.replicas > 1 and not whole)
         return self.strategy.experimental_distribute_dataset(weighted)
 
     def _distribute_over_workers(self, read: Callable[[int, tuple[int, int]], tf.data.Dataset], count: int) -> Any:
@@ -411,6 +426,11 @@ class _Training:
             return with_weights(read(size, shard), size, pad=True, num_batches=local_batches)
 
         return self.strategy.distribute_datasets_from_function(make)
+
+
+def _without_defaults(config: TrainingConfig) -> dict[str, Any]:
+    """The fields that differ from their defaults, so that one added later changes no hash."""
+    return {f.name: v for f in dataclasses.fields(config) if (v := getattr(config, f.name)) != f.default}
 
 
 def _describe_examples(split: Any) -> list[Any]:

@@ -69,12 +69,9 @@ def _await_others(cluster: Cluster, seconds: float | None) -> None:
     TensorFlow itself would wait for them without end, deaf to Ctrl-C and SIGTERM.
 
     Raises:
-      UserError: an address that is none or is in use, or a worker that does not start in time.
+      UserError: an address that is in use, or a worker that does not start in time.
     """
     host_and_port = [address.rpartition(":") for address in cluster.workers]
-    for address, (host, _, port) in zip(cluster.workers, host_and_port, strict=True):
-        if not host or not port.isdigit():
-            raise UserError(f"TF_CONFIG: expected addresses host:port, received {address!r}")
     own_port = int(host_and_port[cluster.index][2])
     try:
         listener = socket.create_server(("", own_port))
