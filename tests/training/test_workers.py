@@ -157,11 +157,6 @@ class TestWaiting:
             str(error.value) == f"TF_CONFIG: expected a free port {port} for worker 0, received Address already in use"
         )
 
-    @pytest.mark.parametrize("address", ["here", ":123", "host:", "host:port"])
-    def test_what_is_no_address_is_named(self, addresses, address):
-        with pytest.raises(UserError, match=f"^TF_CONFIG: expected addresses host:port, received '{address}'$"):
-            make_strategy(cluster=Cluster(workers=(addresses[0], address), index=0), worker_timeout=5)
-
     def test_several_cpu_devices_of_several_machines_are_refused(self, addresses):
         message = "^--num_devices=2: expected 1 CPU of every machine; leave the flag out with TF_CONFIG$"
         with pytest.raises(UserError, match=message):
