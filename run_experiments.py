@@ -2,6 +2,7 @@
 """Train networks, measure what their units do, draw it: one run, or a grid of them."""
 
 import os
+import signal
 import sys
 
 from tfunits import __version__
@@ -27,6 +28,8 @@ def main(argv: list[str]) -> int:
         request = command_line.read_command_line(registry)
         print(request.describe_data(), flush=True)
         request.check_data()
+        # Schedulers of jobs end them so; the run is then marked interrupted.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         cluster = parse_cluster(os.environ.pop("TF_CONFIG", None))
         from tfunits.experiments.quiet import import_tensorflow
 

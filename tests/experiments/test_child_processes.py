@@ -105,11 +105,12 @@ def test_alexnet_killed_ten_times_ends_with_the_same_bits(tmp_path):
     run_and_kill(tmp_path, flags, make_config(**fields), kills=10, seed=2)
 
 
-def test_an_interrupted_run_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, number):
     process = start(tmp_path, *MLP, log="run")
     run_dir = RunDir.of(make_config(epochs=EPOCHS), tmp_path)
     wait_until(lambda: count_epochs(run_dir) >= 2, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait() == 130
     assert (tmp_path / "run.err").read_text() == "interrupted; the same command continues\n"
     assert run_dir.status()["state"] == "interrupted"

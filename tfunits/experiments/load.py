@@ -35,6 +35,8 @@ def load_model(run_or_file: str | pathlib.Path, *, epoch: int | None = None) -> 
     """The network of a run directory, as measured or after a kept epoch, or of a .keras file; see `tfunits.load`."""
     path = pathlib.Path(run_or_file)
     if epoch is not None:
+        if not isinstance(epoch, int):
+            raise UserError(f"epoch: expected a whole number, received {epoch!r}")
         return _load_epoch(RunDir(path), epoch)
     if path.suffix == ".keras":
         return load_file(path)

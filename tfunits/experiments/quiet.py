@@ -30,5 +30,7 @@ def import_tensorflow() -> None:
     # Level 3, since TensorFlow 2.21 logs an error about its own data pipelines, which changes nothing.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with silenced_stderr():
-        importlib.import_module("tensorflow")
+        tensorflow = importlib.import_module("tensorflow")
         importlib.import_module("keras")
+    # A grid compiles each run's steps anew, which TensorFlow takes for needless retracing.
+    tensorflow.get_logger().setLevel("ERROR")
