@@ -1,6 +1,7 @@
 """A user's folder of images."""
 
 import functools
+import os
 
 import numpy as np
 import pytest
@@ -67,7 +68,9 @@ class TestSplits:
 
     def test_labels_are_the_sorted_names_of_the_classes(self, folder):
         for part in load(folder).splits.values():
-            assert [["cat", "dog", "owl"].index(path.split("/")[-2]) for path in part.paths] == list(part.labels)
+            assert [["cat", "dog", "owl"].index(os.fsdecode(path).split("/")[-2]) for path in part.paths] == list(
+                part.labels
+            )
 
     def test_fewer_examples_lie_inside_more_and_keep_the_shares(self, folder, divided):
         for name, total in ((folder, 48), (divided, 24)):
@@ -87,7 +90,7 @@ class TestSplits:
         assert list(splits) == ["train", "validation", "test"]
         for split, part in splits.items():
             below = "val" if split == "validation" else split
-            assert all(f"/{below}/" in path for path in part.paths)
+            assert all(f"/{below}/" in os.fsdecode(path) for path in part.paths)
             assert sorted(part.paths) == list(part.paths)
 
 
@@ -193,3 +196,11 @@ class TestDamage:
 
     def test_sound_files_explain_nothing(self, folder):
         assert load(folder).explain(tf.errors.InvalidArgumentError(None, None, "of another kind")) is None
+
+
+def test_names_that_are_not_utf8_are_read(tmp_path, rng):
+    image = picture(rng, "png")
+    write_folder(tmp_path, {f"{label}/{i}.png": image for label in ("cat", "dog") for i in range(6)})
+    os.rename(tmp_path / "cat" / "0.png", os.fsencode(tmp_path / "cat") + b"/\xff.png")
+    inputs, labels = next(iter(datasets.load(f"folder:{tmp_path}", preprocessing="image32").epoch(0, 0, 8)))
+    assert (inputs.shape, labels.shape) == ((8, 32, 32, 3), (8,))
