@@ -1,10 +1,7 @@
 """Every step is compiled once a run, whatever the number of epochs and the size of last batches."""
 
-import dataclasses
-
 import keras
 import pytest
-import tensorflow as tf
 
 from tfunits import training
 from tfunits.training import TrainingConfig
@@ -22,14 +19,12 @@ class Counting(keras.layers.Layer):
         return inputs
 
 
-def count_traces(data, epochs: int, strategy: tf.distribute.Strategy | None = None, **fields) -> int:
-    strategy = strategy or tf.distribute.get_strategy()
-    with strategy.scope():
-        layer = Counting()
-        inputs = keras.Input((5,))
-        model = keras.Model(inputs, keras.layers.Dense(3, name="logits")(layer(inputs)))
+def count_traces(data, epochs: int, **fields) -> int:
+    layer = Counting()
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="logits")(layer(inputs)))
     before = layer.calls
-    training.fit(model, data, TrainingConfig(epochs=epochs, batch_size=8, **fields), strategy=strategy)
+    training.fit(model, data, TrainingConfig(epochs=epochs, batch_size=8, **fields))
     return layer.calls - before
 
 
@@ -40,19 +35,6 @@ def test_further_epochs_trace_nothing(blobs, fields):
     assert first == count_traces(blobs, 4, **fields)
     # Keras calls the model once more when a gradient of it is traced; twice each is the most.
     assert 2 <= first <= 4
-
-
-def test_on_two_devices_a_smaller_last_batch_traces_nothing_either(blobs, two_devices):
-    """Against numbers of examples that fill all their batches."""
-    whole = {name: slice(count) for name, count in (("train", 72), ("validation", 8))}
-    parts = {
-        name: dataclasses.replace(
-            blobs.splits[name], inputs=blobs.splits[name].inputs[part], labels=blobs.splits[name].labels[part]
-        )
-        for name, part in whole.items()
-    }
-    even = dataclasses.replace(blobs, splits=parts)
-    assert count_traces(blobs, 2, two_devices) == count_traces(even, 2, two_devices)
 
 
 def test_another_shape_would_be_traced(blobs):

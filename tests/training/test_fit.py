@@ -533,6 +533,20 @@ class TestBatchNormalization:
         assert model.get_layer("norm").momentum == 0.997
         assert fit(model, pictures, dataclasses.replace(CONFIG, epochs=2)).batch_norm_momentum == 1 - 10 / 18
 
+    def test_the_networks_own_momentum_comes_back_after_an_error_too(self, pictures):
+        class Interrupted:
+            def __getattr__(self, name):
+                return getattr(pictures, name)
+
+            def epoch(self, epoch, *arguments, **options):
+                assert model.get_layer("norm").momentum == 1 - 10 / 36
+                raise KeyboardInterrupt
+
+        model = make_normalized()
+        with pytest.raises(KeyboardInterrupt):
+            fit(model, Interrupted(), dataclasses.replace(CONFIG, epochs=4))
+        assert model.get_layer("norm").momentum == 0.997
+
     def test_a_long_training_keeps_the_networks_own_momentum(self, pictures):
         config = dataclasses.replace(CONFIG, epochs=1000, learning_rate=1e-12, patience=1)
         result = fit(make_normalized(), pictures, config)

@@ -173,11 +173,11 @@ def test_forgetting_any_state_would_be_seen(vectors, stopped, tmp_path, state):
     assert same == (state is None)
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "sgd", "adam", "rmsprop"])
+# RMSProp is above.
+@pytest.mark.parametrize("optimizer", ["momentum", "sgd", "adam"])
 def test_every_optimizer(blobs, tmp_path, optimizer):
     config = dataclasses.replace(MLP, optimizer=optimizer, schedule="cosine")
-    for stop in (1, 4):
-        train_until(stop, make_mlp, blobs, config, tmp_path)
+    train_until(2, make_mlp, blobs, config, tmp_path)
     compare(make_mlp, blobs, config, tmp_path)
 
 

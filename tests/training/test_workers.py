@@ -73,7 +73,7 @@ def test_two_workers_train_one_network_as_one_process_does(tmp_path, addresses):
     assert [line.split()[0] for line in hashes] == list(tiny_worker.CASES)
     # Continued after the first epoch of the chief's checkpoint, which the other worker does not have.
     assert resumed == hashes[-1]
-    assert event_epochs(tmp_path / "0" / "mlp" / "tensorboard") == [{1, 2}, {2}]
+    assert event_epochs(tmp_path / "0" / "plain" / "tensorboard") == [{1, 2}, {2}]
     for name in tiny_worker.CASES:
         found = list(read_arrays(tmp_path / f"{name}-0.npz").values())
         expected = tiny_worker.train(name, tmp_path / "alone", tf.distribute.get_strategy())
@@ -85,12 +85,12 @@ def test_two_workers_train_one_network_as_one_process_does(tmp_path, addresses):
         assert histories[0][0] == histories[1][0]
     assert not (tmp_path / "1").exists()
     # The last batch is uneven indeed, and the negative control: batches of another size lead elsewhere.
-    make, data, config = tiny_worker.CASES["mlp"]
+    make, data, config = tiny_worker.CASES["plain"]
     uneven = [len(range(worker, len(data.splits["train"]), 2)) % (config.batch_size // 2) for worker in range(2)]
     assert uneven == [1, 0]
     other = make()
     fit(other, data, dataclasses.replace(config, batch_size=9))
-    kernel = read_arrays(tmp_path / "mlp-0.npz")["00"]
+    kernel = read_arrays(tmp_path / "plain-0.npz")["00"]
     assert np.abs(other.variables[0].numpy() - kernel).max() > 1e-3
 
 

@@ -230,6 +230,14 @@ class _Training:
 
     def run(self) -> TrainingResult:
         """Train from the last checkpoint, or from the start, to the end."""
+        try:
+            return self._train()
+        finally:
+            # After an error too, since the network may be trained again.
+            for layer, momentum in zip(self.norms, self.own_momenta, strict=True):
+                layer.momentum = momentum
+
+    def _train(self) -> TrainingResult:
         self._restore()
         events = EventWriter(self.run_dir.tensorboard) if self.run_dir else None
         diverged = False
@@ -251,8 +259,6 @@ class _Training:
                     break
         if events:
             events.close()
-        for layer, momentum in zip(self.norms, self.own_momenta, strict=True):
-            layer.momentum = momentum
         return self._result("diverged" if diverged else self._reason_to_stop())
 
     def _run_epoch(self, epoch: int, bar: tqdm) -> tuple[dict[str, Any], float]:
