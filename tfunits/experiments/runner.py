@@ -62,8 +62,8 @@ def run_grid(
     for config in experiments:
         steps_of(config, execution)
     start = time.perf_counter()
-    strategy = strategy or training.make_strategy(execution.num_devices, cluster, execution.worker_timeout)
     deterministic = make_deterministic(execution)
+    strategy = strategy or training.make_strategy(execution.num_devices, cluster, execution.worker_timeout)
     if cluster:
         print(f"worker {cluster.index} of {len(cluster.workers)}", flush=True)
         if not cluster.is_chief:
