@@ -19,7 +19,7 @@ def host(monkeypatch):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        monkeypatch.setattr(download, "_HOSTS", dict.fromkeys(download._HOSTS, address))
+        monkeypatch.setattr(download, "DOWNLOAD_HOSTS", dict.fromkeys(download.DOWNLOAD_HOSTS, address))
         for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(proxy, raising=False)
         yield server

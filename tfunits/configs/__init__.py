@@ -24,7 +24,7 @@ from tfunits.configs.facts import (
 from tfunits.configs.folders import Folder, list_images
 from tfunits.configs.grids import expand, resolve_all
 from tfunits.configs.keeping import KeepRule, parse_keep_rule
-from tfunits.configs.prepared import describe_missing, find_prepared, is_prepared, resolve_data_dir
+from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, find_prepared, is_prepared, resolve_data_dir
 from tfunits.configs.resolve import (
     as_dict,
     canonical_json,
@@ -38,6 +38,7 @@ from tfunits.configs.resolve import (
 
 __all__ = [
     "DATASETS",
+    "DOWNLOAD_HOSTS",
     "FILE_PREFIX",
     "FOLDER_PREFIX",
     "MODELS",

@@ -150,7 +150,7 @@ class ModelConfig:
         if self.model not in facts.MODELS:
             raise reject("model", self.model, "one of " + ", ".join(facts.MODELS) + ", or file:PATH.keras")
         known = facts.MODELS[self.model]
-        for name in ("layer_size", "last_width", "auxiliary_head", "unscaled_branch"):
+        for name in facts.MODEL_OPTIONS:
             if getattr(self, name) is not None and name not in known.options:
                 owners = ", ".join(model for model, other in facts.MODELS.items() if name in other.options)
                 raise reject(name, getattr(self, name), f"no such flag with --model={self.model}", f"for {owners}")

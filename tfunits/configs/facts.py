@@ -358,6 +358,9 @@ def folder_facts(counts: Sequence[int]) -> DatasetFacts:
     )
 
 
+# Fields of `ModelConfig` that only some networks have.
+MODEL_OPTIONS = ("layer_size", "last_width", "auxiliary_head", "unscaled_branch")
+
 INITIALIZERS = (
     "glorot_normal",
     "glorot_uniform",
@@ -378,6 +381,7 @@ PROTOCOLS = ("exact", "authors")
 SPLITS = ("train", "validation", "test")
 SPLIT_RULES = ("random", "ordered")
 MONITORS = ("validation", "train")
+# Keras' names of the numbers in which layers compute; weights are float32 in all of them.
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SAVE = ("metrics", "best", "all")
 MEASURED_WEIGHTS = ("last", "best")

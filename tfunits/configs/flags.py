@@ -14,7 +14,7 @@ from tfunits.configs import facts
 from tfunits.configs.errors import UserError, reject
 from tfunits.configs.experiment import ExecutionConfig, ExperimentConfig, MeasureConfig, expected_value, value_type
 from tfunits.configs.grids import expand, resolve_all
-from tfunits.configs.prepared import DOWNLOADABLE, describe_missing, is_prepared, resolve_data_dir
+from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, is_prepared, resolve_data_dir
 from tfunits.configs.presets import PRESET_FIELDS
 from tfunits.configs.resolve import experiment_fields, run_id
 
@@ -60,10 +60,12 @@ class CommandLine:
         if self.plan or self.execution.steps == ("report",):
             return
         for config in self.experiments:
-            if self.execution.download and config.data.dataset_facts.prepared in DOWNLOADABLE:
+            if self.execution.download and config.data.dataset_facts.prepared in DOWNLOAD_HOSTS:
                 continue
             if not is_prepared(config.data.dataset, self.execution.data_dir) and not self._is_finished(config):
-                raise UserError(describe_missing(config.data.dataset, self.execution.data_dir))
+                raise UserError(
+                    describe_missing(config.data.dataset, self.execution.data_dir, download=self.execution.download)
+                )
 
     def _is_finished(self, config: ExperimentConfig) -> bool:
         """Whether a run's own status says so: it reads no data again."""

@@ -12,8 +12,12 @@ from tfunits.configs.errors import UserError
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 # CIFAR's own archives, unpacked, are read as well.
 BINARY_FOLDERS = {"cifar10": "cifar-10-batches-bin", "cifar100": "cifar-100-binary"}
-# What tensorflow-datasets fetches by itself; ImageNet's archives it does not.
-DOWNLOADABLE = ("cifar10", "cifar100", "mnist")
+# Where tensorflow-datasets fetches archives from; ImageNet's must be fetched by hand.
+DOWNLOAD_HOSTS = {
+    "cifar10": "https://www.cs.toronto.edu",
+    "cifar100": "https://www.cs.toronto.edu",
+    "mnist": "https://storage.googleapis.com",
+}
 _ARCHIVES = {
     "cifar10": "unpack cifar-10-binary.tar.gz there",
     "cifar100": "unpack cifar-100-binary.tar.gz there",
@@ -53,18 +57,20 @@ def find_prepared(dataset: str, data_dir: str | None) -> pathlib.Path:
     return found
 
 
-def describe_missing(dataset: str, data_dir: str | None) -> str:
-    """One line: what is missing where, and the command that prepares it."""
+def describe_missing(dataset: str, data_dir: str | None, *, download: bool = False) -> str:
+    """One line: what is missing where, and what prepares it; nothing of --download where that was tried already."""
     name, root = facts.find_dataset(dataset).prepared, resolve_data_dir(data_dir)
     line = f"--dataset={dataset}: expected {name} prepared in {root}, received nothing there; "
     command = f"`tfds build {name} --data_dir={shlex.quote(str(root))}`"
     if name == "imagenet2012":
+        by_hand = "--download cannot fetch it; " if download else ""
         return (
-            f"{line}put {_IMAGENET_ARCHIVES} into {root / 'downloads' / 'manual'} and run {command}, "
+            f"{line}{by_hand}put {_IMAGENET_ARCHIVES} into {root / 'downloads' / 'manual'} and run {command}, "
             "or name another folder with --data_dir"
         )
     by_hand = f", or {_ARCHIVES[name]}" if name in _ARCHIVES else ""
-    return f"{line}run {command} or add --download{by_hand}, or name another folder with --data_dir"
+    by_flag = "" if download else " or add --download"
+    return f"{line}run {command}{by_flag}{by_hand}, or name another folder with --data_dir"
 
 
 def _find(dataset: str, data_dir: str | None) -> pathlib.Path | None:

@@ -5,14 +5,16 @@ import threading
 import urllib.error
 import urllib.request
 
-from tfunits.configs import UserError, describe_missing, find_dataset, find_prepared, is_prepared, resolve_data_dir
+from tfunits.configs import (
+    DOWNLOAD_HOSTS,
+    UserError,
+    describe_missing,
+    find_dataset,
+    find_prepared,
+    is_prepared,
+    resolve_data_dir,
+)
 
-# Where tensorflow-datasets fetches the archives from; ImageNet's must be fetched by hand.
-_HOSTS = {
-    "cifar10": "https://www.cs.toronto.edu",
-    "cifar100": "https://www.cs.toronto.edu",
-    "mnist": "https://storage.googleapis.com",
-}
 # Without a network tensorflow-datasets tries again for minutes (KERAS.md g).
 _TIMEOUT_SECONDS = 5
 
@@ -29,15 +31,15 @@ def locate(dataset: str, data_dir: str | None, *, download: bool) -> pathlib.Pat
       UserError: nothing is there, no connection, or a failed preparation.
     """
     name = find_dataset(dataset).prepared
-    if download and name in _HOSTS and not is_prepared(dataset, data_dir):
+    if download and name in DOWNLOAD_HOSTS and not is_prepared(dataset, data_dir):
         _prepare(name, dataset, data_dir)
     return find_prepared(dataset, data_dir)
 
 
 def _prepare(name: str, dataset: str, data_dir: str | None) -> None:
-    host = _HOSTS[name]
+    host = DOWNLOAD_HOSTS[name]
     if not _answers(host):
-        missing = describe_missing(dataset, data_dir).replace(" or add --download", "")
+        missing = describe_missing(dataset, data_dir, download=True)
         raise UserError(f"--download: no connection to {host}; {missing}")
     import tensorflow_datasets
 

@@ -5,10 +5,8 @@ from typing import Literal
 
 import keras
 
+from tfunits.configs.facts import PRECISIONS
 from tfunits.models.initializers import DEFAULT_STD, derive_seed, make_initializer
-
-# Keras' names of the numbers in which layers compute; weights are float32 in all of them.
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +25,7 @@ class BuildOptions:
       last_width: units of the last hidden layer at every size; None is the network's own.
       auxiliary_head: whether there is a second output, auxiliary logits; None is the network's own.
       unscaled_branch: whether the authors' one convolution keeps its width at every size; None is the network's own.
-      precision: numbers in which layers compute, one of `PRECISIONS`; logits are float32 in all of them.
+      precision: numbers in which layers compute, one of `configs.facts.PRECISIONS`; logits are float32 in all of them.
 
     Raises:
       ValueError: a value outside these ranges.
