@@ -34,7 +34,7 @@ setuptools.setup(
         "filelock",
     ],
     extras_require={
-        "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "import-linter"],
+        "test": ["pytest", "pytest-timeout", "hypothesis", "scikit-dimension", "ruff", "import-linter"],
         "benchmark": ["torch>=2.13"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<3"],
     },

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfunits import measures, models, surgery
-from tfunits.measures.ablation import _Plan
+from tfunits.measures.orders import MaskingPlan
 
 UNITS = ("channel", "location")
 
@@ -51,7 +51,7 @@ def brute_force(model, inputs, taps: Sequence[str], unit: str, *, draws: int, le
     shapes = {tap: graph.shape(surgery.tap_keys(graph)[tap])[1:] for tap in taps}
     flat = {tap: shape if unit == "location" else (shape[-1],) for tap, shape in shapes.items()}
     options = {"draws": draws, "levels": levels, "protocol": "exact", "seed": seed}
-    plans = {tap: _Plan.draw(tap, flat[tap], **options) for tap in taps}
+    plans = {tap: MaskingPlan.draw(tap, flat[tap], **options) for tap in taps}
     whole = np.argmax(model(inputs), axis=-1)
     agreeing = np.full((draws, levels), len(inputs))
     for draw, level in np.ndindex(draws, levels):
@@ -91,7 +91,7 @@ def test_counts_are_those_of_whole_masked_networks(network, unit, branched_model
 
 
 def test_the_mask_of_a_draw_is_nested_and_of_the_stated_size():
-    plan = _Plan.draw("tap", (5, 5, 4), draws=3, levels=7, protocol="exact", seed=0)
+    plan = MaskingPlan.draw("tap", (5, 5, 4), draws=3, levels=7, protocol="exact", seed=0)
     masks = np.array([[plan.mask(draw, level) for level in range(7)] for draw in range(3)])
     assert masks.shape == (3, 7, 5, 5, 4)
     assert (np.diff(masks, axis=1) <= 0).all()
@@ -101,7 +101,7 @@ def test_the_mask_of_a_draw_is_nested_and_of_the_stated_size():
 
 def test_orders_of_draws_taps_and_seeds_differ():
     def rank(name="tap", seed=0):
-        return _Plan.draw(name, (50,), draws=2, levels=3, protocol="exact", seed=seed).rank
+        return MaskingPlan.draw(name, (50,), draws=2, levels=3, protocol="exact", seed=seed).rank
 
     rows = [*rank(), *rank(name="other"), *rank(seed=1)]
     assert len({tuple(row) for row in rows}) == 6
@@ -111,7 +111,7 @@ def test_orders_of_draws_taps_and_seeds_differ():
 
 def test_every_unit_is_equally_often_the_first_to_go():
     draws, units = 600, 6
-    plan = _Plan.draw("tap", (units,), draws=draws, levels=units + 1, protocol="exact", seed=1)
+    plan = MaskingPlan.draw("tap", (units,), draws=draws, levels=units + 1, protocol="exact", seed=1)
     counts = np.array([plan.mask(draw, 1) == 0 for draw in range(draws)]).sum(axis=0)
     # Binomial with mean 100 and standard deviation 9.1; five of them.
     assert np.abs(counts - draws / units).max() < 46
@@ -127,7 +127,7 @@ def test_nothing_depends_on_the_batch_size(branched_model, images):
 def test_masks_run_in_parts_give_the_same_counts(vectors, monkeypatch):
     model = dense_network(12, 4)
     whole = measures.ablation_curves(model, vectors)
-    monkeypatch.setattr("tfunits.measures.ablation._STACKED_VALUES", 12 * 27 * 4)
+    monkeypatch.setattr("tfunits.measures.perturbations._STACKED_VALUES", 12 * 27 * 4)
     np.testing.assert_array_equal(measures.ablation_curves(model, vectors).joint.num_agreeing, whole.joint.num_agreeing)
 
 
@@ -243,7 +243,7 @@ def hidden_values(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
 
 def curve_of_classes(model: keras.Model, inputs: np.ndarray, classify: Callable) -> np.ndarray:
     """Agreeing examples of a dense network, from its weights, where `classify` maps scores to classes."""
-    plan = _Plan.draw("hidden", (12,), draws=3, levels=7, protocol="exact", seed=0)
+    plan = MaskingPlan.draw("hidden", (12,), draws=3, levels=7, protocol="exact", seed=0)
     kernel, bias = model.get_layer("scores").get_weights()
     hidden = hidden_values(model, inputs)
     whole = classify(hidden @ kernel + bias)
@@ -317,7 +317,7 @@ def test_curves_as_plain_values(vectors):
     curves = measures.ablation_curves(dense_network(12, 4), vectors, draws=2, levels=3, seed=9)
     values = curves.to_dict()
     assert values["settings"] == {
-        "unit": "channel", "draws": 2, "levels": 3, "protocol": "exact", "seed": 9, "split": "test",
+        "unit": "channel", "order": "random", "draws": 2, "levels": 3, "protocol": "exact", "seed": 9, "split": "test",
     }  # fmt: skip
     assert values["joint"]["num_agreeing"] == curves.joint.num_agreeing.tolist()
     assert values["taps"]["hidden"]["num_units"] == 12

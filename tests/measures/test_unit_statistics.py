@@ -143,7 +143,7 @@ def test_dead_silent_and_constant_units(rng):
     rows[:, 3] = 7  # constant
     rows[:, 4] = 100 + 0.1 * rng.normal(size=400)  # varies by 0.1 %
     types = measures.unit_types(identity(5), rows.astype("float32"))
-    assert dict(types.rows["units"]) == {"units": 5, "dead": 1, "silent": 2, "constant": 3, "rows": 400}
+    assert dict(types.rows["units"]) == {"units": 5, "dead": 1, "silent": 2, "constant": 3, "rank": 3, "rows": 400}
     assert dict(types.network) == {"units": 5, "dead": 1, "silent": 2, "constant": 3}
 
 

@@ -169,5 +169,6 @@ def test_the_stored_form_never_moves(mixed: np.ndarray) -> None:
     shapes = {name: array.shape for name, array in describe(mixed).to_arrays().items()}
     assert shapes == {
         "num_rows": (), "mean": (1, 12), "std": (1, 12), "active_share": (12,), "principal_variances": (1, 12),
-        "num_similar": (1, 12), "correlation_histogram": (1, 50), "constant": (1, 12), "similarity_threshold": (),
+        "num_similar": (1, 12), "correlation_histogram": (1, 50), "constant": (1, 12), "selectivity": (12,),
+        "similarity_threshold": (),
     }  # fmt: skip

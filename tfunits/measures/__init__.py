@@ -1,26 +1,64 @@
-"""Numbers out of a network and data: ablation, redundancy, similarity."""
+"""Numbers out of a network and data: ablation, redundancy, similarity, chunks, dimension, ensembles."""
 
-from tfunits.measures.ablation import AblationCurves, ablation_curves, prunability
+from tfunits.measures.ablation import (
+    AblationCurves,
+    ablation_curves,
+    noise_curves,
+    prunability,
+    weight_ablation_curves,
+)
+from tfunits.measures.ensembles import (
+    DropoutStability,
+    bias_variance,
+    dropout_stability,
+    ensemble_error_curve,
+    read_outputs,
+)
 from tfunits.measures.inputs import predicted_classes
+from tfunits.measures.last_hidden import chunks, find_last_hidden, intrinsic_dimension, reconstruction
 from tfunits.measures.report import Report, report
-from tfunits.measures.results import Prunability, Redundancy, Result, Similarity, UnitTypes
+from tfunits.measures.results import (
+    Prunability,
+    Redundancy,
+    Result,
+    Similarity,
+    SingleUnitEffects,
+    UnitKinds,
+    UnitTypes,
+)
+from tfunits.measures.single_units import single_unit_effects, unit_kinds
 from tfunits.measures.units import NetworkStatistics, redundancy, similarity, unit_statistics, unit_types
 
 __all__ = [
     "AblationCurves",
+    "DropoutStability",
     "NetworkStatistics",
     "Prunability",
     "Redundancy",
     "Report",
     "Result",
     "Similarity",
+    "SingleUnitEffects",
+    "UnitKinds",
     "UnitTypes",
     "ablation_curves",
+    "bias_variance",
+    "chunks",
+    "dropout_stability",
+    "ensemble_error_curve",
+    "find_last_hidden",
+    "intrinsic_dimension",
+    "noise_curves",
     "predicted_classes",
     "prunability",
+    "read_outputs",
+    "reconstruction",
     "redundancy",
     "report",
     "similarity",
+    "single_unit_effects",
+    "unit_kinds",
     "unit_statistics",
     "unit_types",
+    "weight_ablation_curves",
 ]

@@ -1,26 +1,36 @@
-"""How predictions change while units are masked."""
+"""How predictions change while units are masked, activations are made noisy, or weights are masked."""
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
 
-from tfunits.measures.inputs import PROTOCOLS, Inputs, check_classifier, check_share, choose_taps, predict_classes
+from tfunits.measures.inputs import (
+    Inputs,
+    check_classifier,
+    check_least,
+    check_one_of,
+    check_protocol,
+    check_share,
+    choose_taps,
+    predict_classes,
+)
+from tfunits.measures.orders import ORDERS, ORDERS_BY_ACTIVATION, MaskingPlan, distinct_trials
+from tfunits.measures.perturbations import Noise, Perturbation, PerturbedRuns, UnitMasks, WeightMasks
 from tfunits.measures.results import Prunability
+from tfunits.measures.units import read_moments
 from tfunits.statistics import REFERENCE_SIZE, AblationCurve
-from tfunits.surgery import Graph, TensorKey
+from tfunits.surgery import Graph, TensorKey, feeding_layers, incoming_norms, kernel_of
 
-# The experiment that masks all taps at once; no tap can have this name.
+# The perturbation of all taps at once; no tap can have this name.
 _JOINT = None
-_UNITS = ("channel", "location")
-# Masks are stacked into the batch until this many numbers stand at the tap: enough to fill the cores on small maps,
-# and a bound (here 128 MiB a tensor of float32 there) on memory.
-_STACKED_VALUES = 2**25
+UNITS = ("channel", "location")
+# Draws at which an ablation until a standard error gives up.
+MAX_DRAWS = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +74,7 @@ class AblationCurves:
                 "not_prunable": curve.non_prunability(tolerance, size=size),
                 "area": curve.area,
                 "agreement_at_1": curve.agreement[:, -1].mean(),
+                "draws": len(curve.num_agreeing),
             }
 
         rows = {name: row(curve) for name, curve in self.taps.items()}
@@ -106,18 +117,21 @@ def ablation_curves(
     taps: Sequence[str] | None = None,
     joint: bool = True,
     unit: str = "channel",
+    order: str = "random",
     draws: int = 3,
     levels: int = 7,
+    standard_error: float | None = None,
     protocol: str = "exact",
     seed: int = 0,
     split: str = "test",
+    strategy: tf.distribute.Strategy | None = None,
 ) -> AblationCurves:
-    """Agreement with the whole network while random units are masked, for every tap and for all at once.
+    """Agreement with the whole network while units are masked, for every tap and for all at once.
 
       agreement = #{x : class(masked network, x) = class(network, x)} / N,
-      with floor(i n / (levels - 1)) of n units masked at level i, nested in one random order a draw
+      with floor(i n / (levels - 1)) of n units masked at level i, nested in one order a draw
 
-    Each batch is run once up to the taps, then only what lies behind a tap is run again for its masks.
+    Each batch is run once; at every tap, only what lies behind it is run again for its masks.
 
     Args:
       model: a functional model with one output.
@@ -125,62 +139,262 @@ def ablation_curves(
       taps: names of the taps to ablate; all if None.
       joint: whether to also mask the same fraction at every tap at once.
       unit: "channel" (every location of a channel at once) or "location" (each location of a map is a unit).
-      draws: random orders, at least 1.
+      order: "random"; "targeted", a random unit and then those most correlated with it; or what matters least first:
+        by the "l1_norm" of incoming weights, "mean_activation", or "zero_share", the share of positions at which a
+        unit is 0. Locations of one channel have its rank.
+      draws: orders, at least 1; the orders by rank are all the same but for ties.
       levels: points of the curve, at least 2.
+      standard_error: draw further orders until the standard error of the mean agreement is at most this at every
+        level of a curve, or there are 100; None for just `draws`.
       protocol: "exact"; or "authors": int(level * n) units and the nominal level as abscissa.
       seed: of the random orders.
       split: which split of a `Dataset`.
+      strategy: whose devices share the work; the numbers are the same.
 
     Returns: an `AblationCurves`.
 
     Raises:
       ValueError: an option that is not of these, an unknown tap, a model that is not functional, inputs of another
-        shape, or a tap of unknown size with unit="location".
+        shape, a tap of unknown size with unit="location", or units without weights with order="l1_norm".
 
-    Source: Casper et al. 2021, section 3; FACTS 6.
+    Source: Casper et al. 2021, section 3; FACTS 6; Hu et al. 2016 (Network trimming) for shares of zeros.
     """
-    _check_options(unit, draws, levels, protocol)
+    for name, value, known in (("unit", unit, UNITS), ("order", order, ORDERS)):
+        check_one_of(name, value, known)
+    check_protocol(protocol)
+    check_draws(draws, levels, standard_error)
     graph = Graph(model)
     check_classifier(graph)
     keys = choose_taps(graph, taps)
     inputs = Inputs(data, split, model)
-    options = {"draws": draws, "levels": levels, "protocol": protocol, "seed": seed}
     shapes = {name: _unit_shape(graph, name, key, unit) for name, key in keys.items()}
-    plans = {name: _Plan.draw(name, shape, **options) for name, shape in shapes.items()}
-    experiments: dict[str | None, dict[TensorKey, _Plan]] = {name: {keys[name]: plan} for name, plan in plans.items()}
-    if joint:
-        experiments[_JOINT] = {keys[name]: plan for name, plan in plans.items()}
-    counts, num_examples = _count_agreeing(graph, inputs, experiments)
+    ranks = _ranks(graph, keys, inputs, order, strategy)
+
+    def perturb(names: Sequence[str | None], drawn: range) -> tuple[dict, dict]:
+        plans = {
+            name: MaskingPlan.draw(
+                name, shapes[name], draws=drawn, levels=levels, protocol=protocol, seed=seed, order=order, **ranks[name]
+            )
+            for name in keys
+        }
+        perturbations, groups = {}, {}
+        for name in names:
+            own = plans if name is _JOINT else {name: plans[name]}
+            groups[name] = distinct_trials(list(own.values()))
+            perturbations[name] = {
+                keys[tap]: UnitMasks(np.stack([plan.mask(*group[0]) for group in groups[name]]))
+                for tap, plan in own.items()
+            }
+        return perturbations, groups
+
+    agreeing, num_examples = _measure_agreement(
+        graph, inputs, [*keys, *([_JOINT] if joint else [])], perturb,
+        draws=draws, levels=levels, standard_error=standard_error, strategy=strategy,
+    )  # fmt: skip
+    removed = {
+        name: MaskingPlan.draw(name, shape, draws=1, levels=levels, protocol=protocol) for name, shape in shapes.items()
+    }
 
     def curve(name: str | None) -> AblationCurve:
-        involved = experiments[name].values()
+        involved = list(removed.values()) if name is _JOINT else [removed[name]]
         num_units = sum(plan.num_units for plan in involved)
-        removed = sum(plan.removed for plan in involved)
-        nominal = np.linspace(0, 1, levels)
-        agreeing = np.full((draws, levels), num_examples)
-        for (draw, level), count in counts[name].items():
-            agreeing[draw, level] = count
         return AblationCurve(
             num_units=num_units,
             num_examples=num_examples,
-            fractions=nominal if protocol == "authors" else removed / num_units,
-            num_agreeing=agreeing,
+            fractions=np.linspace(0, 1, levels)
+            if protocol == "authors"
+            else sum(plan.removed for plan in involved) / num_units,
+            num_agreeing=agreeing[name],
         )
 
+    settings = {
+        "unit": unit, "order": order, "draws": draws, "levels": levels, "protocol": protocol, "seed": seed,
+        "split": split, **({} if standard_error is None else {"standard_error": standard_error}),
+    }  # fmt: skip
     return AblationCurves(
-        taps={name: curve(name) for name in keys},
-        joint=curve(_JOINT) if joint else None,
-        settings={"unit": unit, **options, "split": split},
+        taps={name: curve(name) for name in keys}, joint=curve(_JOINT) if joint else None, settings=settings
     )
 
 
-def _check_options(unit: str, draws: int, levels: int, protocol: str) -> None:
-    for name, value, known in (("unit", unit, _UNITS), ("protocol", protocol, PROTOCOLS)):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {', '.join(known)}, received {value!r}")
-    for name, value, least in (("draws", draws, 1), ("levels", levels, 2)):
-        if value < least:
-            raise ValueError(f"{name}: expected at least {least}, received {value}")
+def noise_curves(
+    model: keras.Model,
+    data: Any,
+    *,
+    taps: Sequence[str] | None = None,
+    joint: bool = True,
+    largest: float = 1.0,
+    draws: int = 3,
+    levels: int = 7,
+    standard_error: float | None = None,
+    seed: int = 0,
+    split: str = "test",
+    strategy: tf.distribute.Strategy | None = None,
+) -> AblationCurves:
+    """Agreement with the unchanged network while Gaussian noise is added to activations.
+
+      a + s * std(a of the example) * N(0, 1),   s = 0, ..., largest
+
+    Args:
+      model: a functional model with one output.
+      data: a `tfunits.datasets.Dataset`, a batched tf.data.Dataset of inputs or (inputs, labels), or an array.
+      taps: names of the taps; all if None.
+      joint: whether to also make all taps noisy at once.
+      largest: standard deviation of the noise at the last level, as a multiple of each example's own.
+      draws: of the noise, at least 1; within a draw the same noise grows.
+      levels: points of the curve, at least 2.
+      standard_error: as `ablation_curves`.
+      seed: of the noise, which depends on it, the tap, the draw and the number of the example alone.
+      split: which split of a `Dataset`.
+      strategy: whose devices share the work.
+
+    Returns: an `AblationCurves` whose abscissa is s.
+
+    Raises:
+      ValueError: an option that is not of these, an unknown tap, a model that is not functional.
+
+    Source: FACTS 6 (the authors' program; in none of the papers' figures).
+    """
+    check_draws(draws, levels, standard_error)
+    if not largest > 0:
+        raise ValueError(f"largest: expected a positive number, received {largest}")
+    graph = Graph(model)
+    check_classifier(graph)
+    keys = choose_taps(graph, taps)
+    inputs = Inputs(data, split, model)
+    scales = np.linspace(0, largest, levels)
+
+    def perturb(names: Sequence[str | None], drawn: range) -> tuple[dict, dict]:
+        places = [(index, level) for index in range(len(drawn)) for level in range(1, levels)]
+
+        def noise(tap: str) -> Noise:
+            seeds = [np.random.default_rng([seed, draw, zlib.crc32(tap.encode())]).integers(2**62) for draw in drawn]
+            return Noise(
+                scales=np.array([scales[level] for _, level in places], np.float32),
+                seeds=np.array([seeds[index] for index, _ in places], np.int64),
+            )
+
+        perturbations = {
+            name: {keys[tap]: noise(tap) for tap in (keys if name is _JOINT else [name])} for name in names
+        }
+        return perturbations, {name: [[place] for place in places] for name in names}
+
+    names = [*keys, *([_JOINT] if joint else [])]
+    agreeing, num_examples = _measure_agreement(
+        graph, inputs, names, perturb, draws=draws, levels=levels, standard_error=standard_error, strategy=strategy
+    )
+    sizes = {name: graph.shape(key)[-1] for name, key in keys.items()}
+    curves = {
+        name: AblationCurve(
+            num_units=sum(sizes.values()) if name is _JOINT else sizes[name],
+            num_examples=num_examples,
+            fractions=scales,
+            num_agreeing=agreeing[name],
+        )
+        for name in names
+    }
+    joint_curve = curves.pop(_JOINT, None)
+    settings = {"noise": largest, "draws": draws, "levels": levels, "seed": seed, "split": split}
+    return AblationCurves(taps=curves, joint=joint_curve, settings=settings)
+
+
+def weight_ablation_curves(
+    model: keras.Model,
+    data: Any,
+    *,
+    taps: Sequence[str] | None = None,
+    joint: bool = True,
+    draws: int = 3,
+    levels: int = 7,
+    standard_error: float | None = None,
+    seed: int = 0,
+    split: str = "test",
+    strategy: tf.distribute.Strategy | None = None,
+) -> AblationCurves:
+    """Agreement with the whole network while random weights of the layers that feed a tap are set to zero.
+
+    Of every dense or convolutional layer that feeds a tap, floor(i n / (levels - 1)) of its n weights at level i,
+    nested in one random order a draw; biases and normalisation stay.
+
+    Args:
+      model: a functional model with one output.
+      data: a `tfunits.datasets.Dataset`, a batched tf.data.Dataset of inputs or (inputs, labels), or an array.
+      taps: names of the taps; all if None.
+      joint: whether to also mask weights of all these layers at once.
+      draws: random orders, at least 1.
+      levels: points of the curve, at least 2.
+      standard_error: as `ablation_curves`.
+      seed: of the orders.
+      split: which split of a `Dataset`.
+      strategy: whose devices share the work.
+
+    Returns: an `AblationCurves` whose units are weights.
+
+    Raises:
+      ValueError: an option that is not of these, an unknown tap, a model that is not functional, or a tap that no
+        layer with weights feeds.
+
+    Source: FACTS 6 (the authors' program; in none of the papers' figures).
+    """
+    check_draws(draws, levels, standard_error)
+    graph = Graph(model)
+    check_classifier(graph)
+    keys = choose_taps(graph, taps)
+    inputs = Inputs(data, split, model)
+    layers = {
+        name: list(dict.fromkeys(call.operation for call in feeding_layers(graph, key))) for name, key in keys.items()
+    }
+    layers[_JOINT] = list(dict.fromkeys(layer for own in layers.values() for layer in own))
+    sizes = {layer: int(np.prod(kernel_of(layer).shape)) for layer in layers[_JOINT]}
+
+    def perturb(names: Sequence[str | None], drawn: range) -> tuple[dict, dict]:
+        places = [(index, level) for index in range(len(drawn)) for level in range(1, levels)]
+
+        def masks(layer: keras.layers.Layer) -> WeightMasks:
+            ranks = [
+                np.random.default_rng([seed, draw, zlib.crc32(layer.name.encode())])
+                .permutation(sizes[layer])
+                .astype(np.int32)
+                for draw in drawn
+            ]
+
+            def mask(trial: int) -> np.ndarray:
+                index, level = places[trial]
+                removed = level * sizes[layer] // (levels - 1)
+                return (ranks[index] >= removed).reshape(kernel_of(layer).shape)
+
+            return WeightMasks(num_trials=len(places), mask=mask)
+
+        made = {layer: masks(layer) for layer in {layer: None for name in names for layer in layers[name]}}
+        perturbations = {name: {layer: made[layer] for layer in layers[name]} for name in names}
+        return perturbations, {name: [[place] for place in places] for name in names}
+
+    names = [*keys, *([_JOINT] if joint else [])]
+    agreeing, num_examples = _measure_agreement(
+        graph, inputs, names, perturb, draws=draws, levels=levels, standard_error=standard_error, strategy=strategy
+    )
+
+    def curve(name: str | None) -> AblationCurve:
+        own = [sizes[layer] for layer in layers[name]]
+        removed = sum(np.arange(levels) * size // (levels - 1) for size in own)
+        return AblationCurve(
+            num_units=sum(own),
+            num_examples=num_examples,
+            fractions=removed / sum(own),
+            num_agreeing=agreeing[name],
+        )
+
+    settings = {"unit": "weight", "draws": draws, "levels": levels, "seed": seed, "split": split}
+    return AblationCurves(
+        taps={name: curve(name) for name in keys}, joint=curve(_JOINT) if joint else None, settings=settings
+    )
+
+
+def check_draws(draws: int, levels: int, standard_error: float | None) -> None:
+    """Raise `ValueError` unless there is a draw, two levels, and a standard error that can be reached."""
+    check_least("draws", draws, 1 if standard_error is None else 2)
+    check_least("levels", levels, 2)
+    if standard_error is not None and not standard_error > 0:
+        raise ValueError(f"standard_error: expected a positive number, received {standard_error}")
 
 
 def _unit_shape(graph: Graph, name: str, key: TensorKey, unit: str) -> tuple[int, ...]:
@@ -193,136 +407,77 @@ def _unit_shape(graph: Graph, name: str, key: TensorKey, unit: str) -> tuple[int
     return chosen
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """Which units of one tap are masked in every draw and level.
+def _ranks(
+    graph: Graph,
+    keys: Mapping[str, TensorKey],
+    inputs: Inputs,
+    order: str,
+    strategy: tf.distribute.Strategy | None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """What decides the order of each tap's units, as arguments of `MaskingPlan.draw`."""
+    if order == "l1_norm":
+        return {name: {"scores": incoming_norms(graph, key)} for name, key in keys.items()}
+    if order not in ORDERS_BY_ACTIVATION:
+        return {name: {} for name in keys}
+    read = read_moments(graph, keys, inputs, strategy=strategy)
+    if order == "targeted":
+        return {name: {"covariance": read[name].moments[0].covariance} for name in keys}
+    if order == "mean_activation":
+        return {name: {"scores": read[name].moments[0].mean} for name in keys}
+    return {name: {"scores": read[name].active_share} for name in keys}
 
-    Attributes:
-      shape: of one mask.
-      removed: number of masked units at every level, int64 [levels].
-      rank: place of every unit in each draw's order, int64 [draws, units]; the first `removed` are masked.
+
+def _measure_agreement(
+    graph: Graph,
+    inputs: Inputs,
+    names: Sequence[str | None],
+    perturb: Callable[[Sequence[str | None], range], tuple[dict[Hashable, Perturbation], dict]],
+    *,
+    draws: int,
+    levels: int,
+    standard_error: float | None,
+    strategy: tf.distribute.Strategy | None,
+) -> tuple[dict[str | None, np.ndarray], int]:
+    """Per curve, examples whose class stays, int64 [draws, levels]; and the number of examples.
+
+    With a standard error, curves that have not reached it are drawn as often again, until there are `MAX_DRAWS`.
     """
-
-    shape: tuple[int, ...]
-    removed: np.ndarray
-    rank: np.ndarray
-
-    @classmethod
-    def draw(cls, name: str, shape: tuple[int, ...], *, draws: int, levels: int, protocol: str, seed: int) -> "_Plan":
-        num_units = int(np.prod(shape))
-        if protocol == "authors":
-            removed = np.array([int(level * num_units) for level in np.linspace(0, 1, levels)])
-        else:
-            removed = np.arange(levels) * num_units // (levels - 1)
-        generators = [np.random.default_rng([seed, draw, zlib.crc32(name.encode())]) for draw in range(draws)]
-        rank = np.array([np.argsort(generator.permutation(num_units)) for generator in generators])
-        return cls(shape=shape, removed=removed, rank=rank)
-
-    @property
-    def num_units(self) -> int:
-        return self.rank.shape[1]
-
-    def mask(self, draw: int, level: int) -> np.ndarray:
-        """1 for kept and 0 for masked units, float32 of `shape`."""
-        return (self.rank[draw] >= self.removed[level]).astype("float32").reshape(self.shape)
+    found: dict[str | None, np.ndarray] = {name: np.zeros((0, levels), np.int64) for name in names}
+    pending, drawn, num_examples = list(names), range(draws), 0
+    while pending:
+        perturbations, groups = perturb(pending, drawn)
+        counts, num_examples = _count_agreeing(graph, inputs, perturbations, strategy)
+        for name in pending:
+            rows = np.full((len(drawn), levels), num_examples, np.int64)
+            for group, count in zip(groups[name], counts[name], strict=True):
+                for draw, level in group:
+                    rows[draw, level] = count
+            found[name] = np.concatenate([found[name], rows])
+        drawn = range(drawn.stop, min(2 * drawn.stop, MAX_DRAWS))
+        pending = [name for name in pending if drawn and not _is_settled(found[name] / num_examples, standard_error)]
+    return found, num_examples
 
 
-def _distinct_masks(plans: Sequence[_Plan]) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """(draw, level) to be run -> all (draw, level) with the same masks; levels without a masked unit need no run."""
-    groups: dict[tuple, list[tuple[int, int]]] = {}
-    draws, levels = len(plans[0].rank), len(plans[0].removed)
-    for draw in range(draws):
-        for level in range(levels):
-            removed = tuple(int(plan.removed[level]) for plan in plans)
-            everything = all(count == plan.num_units for count, plan in zip(removed, plans, strict=True))
-            if any(removed):
-                # With every unit masked, the order that led there does not matter.
-                groups.setdefault((None if everything else draw, removed), []).append((draw, level))
-    return {members[0]: members for members in groups.values()}
+def _is_settled(agreement: np.ndarray, standard_error: float | None) -> bool:
+    """Whether the mean agreement's standard error is small enough at every level."""
+    if standard_error is None:
+        return True
+    return bool((agreement.std(axis=0, ddof=1) / np.sqrt(len(agreement))).max() <= standard_error)
 
 
 def _count_agreeing(
-    graph: Graph, inputs: Inputs, experiments: Mapping[str | None, Mapping[TensorKey, _Plan]]
-) -> tuple[dict[str | None, dict[tuple[int, int], int]], int]:
-    """Per experiment, (draw, level) -> number of examples whose class stays; and the number of examples."""
-    runners = {name: _Runner(graph, plans) for name, plans in experiments.items()}
-    kept = list(dict.fromkeys(key for runner in runners.values() for key in runner.frontier))
-
-    def run_to_frontier(batch: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
-        given = dict(zip(graph.inputs, batch, strict=True))
-        *values, scores = graph.run(given, [*kept, graph.outputs[0]], inference=True)
-        return values, predict_classes(graph, [scores])
-
-    prefix = graph.compile(run_to_frontier, [[graph.spec(key) for key in graph.inputs]])
+    graph: Graph,
+    inputs: Inputs,
+    perturbations: Mapping[Hashable, Perturbation],
+    strategy: tf.distribute.Strategy | None,
+) -> tuple[dict[Hashable, np.ndarray], int]:
+    """Per perturbation, examples whose class stays in every trial; and the number of examples."""
+    runs = PerturbedRuns(graph, perturbations, lambda outputs: predict_classes(graph, outputs))
+    counts: dict[Hashable, Any] = dict.fromkeys(perturbations, 0)
     num_examples = 0
-    total = inputs.num_batches * sum(len(runner.groups) for runner in runners.values())
-    with tqdm(desc="ablation", total=total, unit="mask", disable=None, delay=2, dynamic_ncols=True) as bar:
-        for batch in inputs:
-            values, classes = prefix(batch)
-            by_key = dict(zip(kept, values, strict=True))
-            num_examples += int(tf.size(classes))
-            for runner in runners.values():
-                runner.add([by_key[key] for key in runner.frontier], classes)
-                bar.update(len(runner.groups))
-    return {name: runner.counts() for name, runner in runners.items()}, num_examples
-
-
-class _Runner:
-    """One experiment's masks, and the compiled part of the network behind its taps."""
-
-    def __init__(self, graph: Graph, plans: Mapping[TensorKey, _Plan]) -> None:
-        self.keys = tuple(plans)
-        self.frontier = graph.frontier(self.keys)
-        self.groups = _distinct_masks(list(plans.values()))
-        self.agreeing = np.zeros(len(self.groups), np.int64)
-        masks = [np.stack([plan.mask(*place) for place in self.groups]) for plan in plans.values()]
-        self._masks = [tf.constant(mask) for mask in masks]
-        self._run = self._compile(graph)
-
-    def _compile(self, graph: Graph) -> Callable[..., tf.Tensor]:
-        classes_shape = graph.shape(graph.outputs[0])[1:-1]
-        signature = [
-            [graph.spec(key) for key in self.frontier],
-            [tf.TensorSpec([None, *mask.shape[1:]], tf.float32) for mask in self._masks],
-            tf.TensorSpec([None, *classes_shape], tf.int32),
-        ]
-
-        def count(frontier: list[tf.Tensor], masks: list[tf.Tensor], classes: tf.Tensor) -> tf.Tensor:
-            """Examples per mask whose class stays; all masks are run as one batch of stack * batch examples."""
-            stack, batch = tf.shape(masks[0])[0], tf.shape(frontier[0])[0]
-            per_example = {key: tf.repeat(mask, batch, axis=0) for key, mask in zip(self.keys, masks, strict=True)}
-
-            def tile(value: tf.Tensor) -> tf.Tensor:
-                return tf.tile(value, [stack, *([1] * (value.shape.rank - 1))])
-
-            def edit(key: TensorKey, value: tf.Tensor) -> tf.Tensor:
-                return value * tf.cast(per_example[key], value.dtype) if key in per_example else value
-
-            given = {key: tile(value) for key, value in zip(self.frontier, frontier, strict=True)}
-            outputs = graph.run(given, list(graph.outputs), edit=edit, inference=True)
-            same = tf.equal(
-                predict_classes(graph, outputs), tf.tile(classes, [stack, *([1] * (classes.shape.rank - 1))])
-            )
-            return tf.reduce_sum(tf.reshape(tf.cast(same, tf.int64), [stack, -1]), axis=1)
-
-        return graph.compile(count, signature)
-
-    def add(self, frontier: list[tf.Tensor], classes: tf.Tensor) -> None:
-        """Count one batch."""
-        stack = _stack_size(frontier, len(self.groups))
-        for first in range(0, len(self.groups), stack):
-            part = slice(first, first + stack)
-            self.agreeing[part] += self._run(frontier, [mask[part] for mask in self._masks], classes).numpy()
-
-    def counts(self) -> dict[tuple[int, int], int]:
-        """(draw, level) -> number of agreeing examples, for every level with a masked unit."""
-        pairs = zip(self.groups.values(), self.agreeing.tolist(), strict=True)
-        return {place: count for places, count in pairs for place in places}
-
-
-def _stack_size(frontier: Sequence[tf.Tensor], num_masks: int) -> int:
-    """How many masks to run as one batch: equal parts, none larger than the bound on the frontier's tensors."""
-    widest = max(int(tf.size(tensor)) for tensor in frontier)
-    largest = int(np.clip(_STACKED_VALUES // max(1, widest), 1, num_masks))
-    num_parts = -(-num_masks // largest)
-    return -(-num_masks // num_parts)
+    for _, classes, found in runs.run(inputs, "ablation", strategy=strategy):
+        num_examples += classes.size
+        for name, changed in found.items():
+            same = changed == classes
+            counts[name] = counts[name] + same.reshape(len(same), -1).sum(axis=1)
+    return counts, num_examples

@@ -59,9 +59,31 @@ class Inputs:
         return sum(int(inputs[0].shape[0]) for inputs in self)
 
     def __iter__(self) -> Iterator[list[tf.Tensor]]:
+        for inputs, _ in self.with_labels():
+            yield inputs
+
+    @functools.cached_property
+    def has_labels(self) -> bool:
+        """Whether every example comes with a whole number, its label."""
+        spec = self._batches.element_spec
+        if not (isinstance(spec, tuple) and len(spec) > 1 and isinstance(spec[1], tf.TensorSpec)):
+            return False
+        return spec[1].dtype.is_integer and (spec[1].shape.rank == 1 or spec[1].shape[1:] == [1])
+
+    def require_labels(self) -> None:
+        """Raise `ValueError` unless examples have labels."""
+        if not self.has_labels:
+            raise ValueError(
+                "data: expected labels, whole numbers [batch], beside the inputs, received none; "
+                "give batches of (inputs, labels) or a tfunits Dataset"
+            )
+
+    def with_labels(self) -> Iterator[tuple[list[tf.Tensor], np.ndarray | None]]:
+        """Batches of inputs with their labels, int [batch] from 0 on; None where there are none."""
         for batch in self._batches:
             inputs = batch[0] if isinstance(batch, tuple) else batch
-            yield self._in_order(inputs)
+            # Labels of two classes may be -1 and 1.
+            yield self._in_order(inputs), np.maximum(batch[1], 0).reshape(-1) if self.has_labels else None
 
     def _in_order(self, inputs: Any) -> list[tf.Tensor]:
         names = [tensor.name for tensor in self._expected]
@@ -118,10 +140,21 @@ def check_share(name: str, value: float) -> None:
         raise ValueError(f"{name}: expected a number in (0, 1], received {value}")
 
 
+def check_least(name: str, value: int, least: int) -> None:
+    """Raise `ValueError` unless a value is large enough."""
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, received {value}")
+
+
+def check_one_of(name: str, value: str, known: Sequence[str]) -> None:
+    """Raise `ValueError` unless a value is one of the known ones."""
+    if value not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, received {value!r}")
+
+
 def check_protocol(protocol: str) -> None:
     """Raise `ValueError` unless a protocol is one of `PROTOCOLS`."""
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol: expected one of {', '.join(PROTOCOLS)}, received {protocol!r}")
+    check_one_of("protocol", protocol, PROTOCOLS)
 
 
 def check_classifier(graph: Graph) -> None:

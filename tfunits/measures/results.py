@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 
@@ -33,6 +34,16 @@ class Result:
         table = self.to_frame().to_string(float_format=lambda x: f"{x:.3f}", na_rep="")
         return f"{type(self).__name__} ({settings})\n{table}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: settings, one entry a tap, the network."""
+        plain = {name: {key: _plain(value) for key, value in row.items()} for name, row in self.rows.items()}
+        network = {key: _plain(value) for key, value in self.network.items()}
+        return {"settings": dict(self.settings), "taps": plain, "network": network}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
 
 class Prunability(Result):
     """Prunable units: largest and mean over draws, what is left, area under the ablation curve."""
@@ -47,4 +58,40 @@ class Similarity(Result):
 
 
 class UnitTypes(Result):
-    """Dead, silent and constant units."""
+    """Dead, silent, constant and selective units, and the rank of the activations."""
+
+
+class UnitKinds(Result):
+    """Silent and constant units; the others redundant or distinct, functional or blocked."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SingleUnitEffects(Result):
+    """Predictions that change when one unit is masked.
+
+    Attributes:
+      changed: tap -> changed predictions of every unit, int64 [units].
+      num_examples: number of predictions compared.
+    """
+
+    changed: Mapping[str, np.ndarray]
+    num_examples: int
+
+    @classmethod
+    def from_counts(
+        cls, changed: Mapping[str, np.ndarray], num_examples: int, settings: Mapping[str, Any]
+    ) -> "SingleUnitEffects":
+        """The effects with their table: units, blocked ones, mean and largest share of changed predictions."""
+
+        def row(counts: np.ndarray) -> dict[str, Any]:
+            shares = counts / num_examples
+            return {
+                "units": len(counts),
+                "blocked": int((counts == 0).sum()),
+                "mean_change": float(shares.mean()),
+                "largest_change": float(shares.max()),
+            }
+
+        rows = {name: row(counts) for name, counts in changed.items()}
+        network = row(np.concatenate(list(changed.values())))
+        return cls(rows=rows, network=network, settings=settings, changed=changed, num_examples=num_examples)

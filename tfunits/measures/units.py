@@ -8,11 +8,19 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
 
-from tfunits.measures.inputs import Inputs, check_protocol, check_share, choose_taps
+from tfunits.measures.devices import Piece, most_examples, run_pieces
+from tfunits.measures.inputs import Inputs, check_least, check_one_of, check_protocol, check_share, choose_taps
 from tfunits.measures.results import Redundancy, Similarity, UnitTypes
-from tfunits.statistics import Moments, UnitStatistics
+from tfunits.statistics import (
+    CONSTANT_VARIATION,
+    PRECISIONS,
+    SELECTIVITY,
+    SILENT_ACTIVE_SHARE,
+    Moments,
+    StreamingMoments,
+    UnitStatistics,
+)
 from tfunits.surgery import Graph, TensorKey
 
 # Casper et al. 2021, appendix D: 50,000 activations of a layer, three samplings.
@@ -94,19 +102,34 @@ class NetworkStatistics:
         }
         return Similarity(rows=rows, network=network, settings={**self.settings, "protocol": protocol})
 
-    def unit_types(self) -> UnitTypes:
-        """Numbers of dead (always 0), silent (not 0 at < 1 % of positions) and constant (std < 1 % of |mean|) units."""
+    def unit_types(
+        self,
+        *,
+        active_share: float = SILENT_ACTIVE_SHARE,
+        variation: float = CONSTANT_VARIATION,
+        selectivity: float = SELECTIVITY,
+    ) -> UnitTypes:
+        """Numbers of dead, silent, constant and selective units, and the rank of the activations.
+
+        Args:
+          active_share: silent units are not 0 at less than this share of positions; dead ones, at none, are silent too.
+          variation: constant units have a std below this share of |mean|.
+          selectivity: selective units have at least this class selectivity; counted where the data have labels.
+        """
         rows = {
             name: {
                 "units": units.num_units,
                 "dead": int(units.dead.sum()),
-                "silent": int(units.silent().sum()),
-                "constant": int(units.nearly_constant().sum()),
+                "silent": int(units.silent(active_share).sum()),
+                "constant": int(units.nearly_constant(variation).sum()),
+                **({"selective": int(units.selective(selectivity).sum())} if units.has_classes else {}),
+                "rank": units.rank(),
                 "rows": units.num_rows,
             }
             for name, units in self.taps.items()
         }
-        network = {key: sum(row[key] for row in rows.values()) for key in ("units", "dead", "silent", "constant")}
+        counted = [key for key in next(iter(rows.values())) if key not in ("rank", "rows")]
+        network = {key: sum(row[key] for row in rows.values()) for key in counted}
         return UnitTypes(rows=rows, network=network, settings=self.settings)
 
     def __str__(self) -> str:
@@ -189,8 +212,10 @@ def unit_statistics(
     similarity_threshold: float = 0.5,
     max_rows: int | None = MAX_ROWS,
     samplings: int = SAMPLINGS,
+    precision: str = "float32",
     seed: int = 0,
     split: str = "test",
+    strategy: tf.distribute.Strategy | None = None,
 ) -> NetworkStatistics:
     """Second moments of every tap's units, in one pass over the data, and what they say of the units.
 
@@ -204,37 +229,146 @@ def unit_statistics(
       similarity_threshold: |r| from which two units are similar, in (0, 1].
       max_rows: rows per tap and sampling; None or 0 for all of them.
       samplings: independent samplings of rows, where rows are sampled.
+      precision: in which centred activations are multiplied before they are added up in float64: "float32", with
+        errors below 1e-6 of sqrt(C_ii C_jj), or "float64".
       seed: of the samplings.
       split: which split of a `Dataset`.
+      strategy: whose devices share the forward passes; the numbers are the same.
 
     Returns: a `NetworkStatistics`.
 
     Raises:
-      ValueError: an unknown tap, a model that is not functional, inputs of another shape, or fewer than two
-        rows.
+      ValueError: an unknown tap, a model that is not functional, inputs of another shape, fewer than two rows, or an
+        option that is not of these.
     """
     check_share("similarity_threshold", similarity_threshold)
-    for name, value, least in (("samplings", samplings, 1), ("max_rows", max_rows or 0, 0)):
-        if value < least:
-            raise ValueError(f"{name}: expected at least {least}, received {value}")
+    check_one_of("precision", precision, PRECISIONS)
+    check_least("samplings", samplings, 1)
+    check_least("max_rows", max_rows or 0, 0)
     graph = Graph(model)
     keys = choose_taps(graph, taps)
     inputs = Inputs(data, split, model)
-    samplers = {
-        name: _Sampler.plan(name, graph.shape(key), inputs, max_rows, samplings, seed) for name, key in keys.items()
-    }
-    moments, active_shares = _accumulate(graph, keys, inputs, samplers)
+    read = read_moments(
+        graph, keys, inputs, max_rows=max_rows, samplings=samplings, precision=precision, seed=seed, strategy=strategy
+    )
     settings = {
         "split": split,
         "max_rows": max_rows or "all",
         "samplings": samplings,
         "similarity_threshold": similarity_threshold,
+        "precision": precision,
         "seed": seed,
     }
     statistics = {
-        name: UnitStatistics.from_moments(moments[name], active_shares[name], similarity_threshold) for name in keys
+        name: UnitStatistics.from_moments(
+            reading.moments, reading.active_share, similarity_threshold, class_means=reading.class_means
+        )
+        for name, reading in read.items()
     }
     return NetworkStatistics(taps=statistics, settings=settings)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TapReading:
+    """What one pass over the data finds of a tap's units.
+
+    Attributes:
+      moments: one a sampling of rows.
+      active_share: share of all positions of all examples at which a unit is not 0, float64 [units].
+      class_means: mean over all positions of each class's examples, float64 [classes, units]; None without labels.
+    """
+
+    moments: list[Moments]
+    active_share: np.ndarray
+    class_means: np.ndarray | None
+
+
+def read_moments(
+    graph: Graph,
+    keys: Mapping[str, TensorKey],
+    inputs: Inputs,
+    *,
+    max_rows: int | None = MAX_ROWS,
+    samplings: int = 1,
+    precision: str = "float32",
+    seed: int = 0,
+    strategy: tf.distribute.Strategy | None = None,
+) -> dict[str, TapReading]:
+    """Tap -> its moments, active shares and class means, in one pass; arguments as `unit_statistics`."""
+    samplers = {
+        name: _Sampler.plan(name, graph.shape(key), inputs, max_rows, samplings, seed) for name, key in keys.items()
+    }
+    accumulators = {
+        name: _TapAccumulator(graph.shape(key)[-1], samplers[name], precision) for name, key in keys.items()
+    }
+    sampled = [name for name, sampler in samplers.items() if not sampler.reads_all]
+
+    def read(batch: list[tf.Tensor], drawn: dict[str, tf.Tensor]) -> dict[str, tuple]:
+        values = graph.run(dict(zip(graph.inputs, batch, strict=True)), list(keys.values()), inference=True)
+        found = {}
+        for name, value in zip(keys, values, strict=True):
+            units, num_positions = value.shape[-1], samplers[name].num_positions
+            rows = tf.cast(tf.reshape(value, [-1, units]), tf.float32)
+            # Sums of up to 2^24 ones are exact in float32.
+            active = tf.reduce_sum(tf.cast(tf.not_equal(rows, 0), tf.float32), axis=0)
+            means = tf.reduce_mean(tf.reshape(rows, [-1, num_positions, units]), axis=1) if inputs.has_labels else ()
+            found[name] = (active, means, tf.gather(rows, drawn[name]) if name in drawn else rows)
+        return found
+
+    drawn_spec = dict.fromkeys(sampled, tf.TensorSpec([None], tf.int32))
+    calls = graph.needed(list(keys.values()), graph.inputs)
+    compiled = graph.compile(read, [[graph.spec(key) for key in graph.inputs], drawn_spec], calls)
+
+    def run(piece: Piece) -> tuple[dict[str, tuple], dict[str, list[np.ndarray]]]:
+        drawn = {name: samplers[name].rows(piece.first, piece.size) for name in sampled}
+        together = {name: tf.constant(np.concatenate(rows)) for name, rows in drawn.items()}
+        found = compiled(piece.inputs, together)
+        return {name: tuple(np.asarray(part) for part in parts) for name, parts in found.items()}, drawn
+
+    for piece, (found, drawn) in run_pieces(
+        run, inputs, strategy=strategy, most_examples=most_examples(graph), description="reading activations"
+    ):
+        for name, (active, means, rows) in found.items():
+            ends = np.cumsum([len(part) for part in drawn[name]])[:-1] if name in drawn else []
+            accumulators[name].add(piece, active, means, np.split(rows, ends))
+    return {name: accumulator.reading() for name, accumulator in accumulators.items()}
+
+
+class _TapAccumulator:
+    """Sums over the pieces of the data of one tap."""
+
+    def __init__(self, num_units: int, sampler: "_Sampler", precision: str) -> None:
+        self._streams = [StreamingMoments(num_units, precision) for _ in range(sampler.samplings)]
+        self._num_positions = sampler.num_positions
+        self._num_examples = 0
+        self._num_active = np.zeros(num_units)
+        self._class_sums = np.zeros((0, num_units))
+        self._class_counts = np.zeros(0, np.int64)
+
+    def add(self, piece: Piece, active: np.ndarray, means: np.ndarray, samples: Sequence[np.ndarray]) -> None:
+        self._num_examples += piece.size
+        self._num_active += active
+        for stream, rows in zip(self._streams, samples, strict=True):
+            stream.add(rows)
+        if piece.labels is not None:
+            self._add_classes(piece.labels, means.astype(np.float64))
+
+    def _add_classes(self, labels: np.ndarray, means: np.ndarray) -> None:
+        missing = max(0, int(labels.max()) + 1 - len(self._class_counts))
+        self._class_sums = np.concatenate([self._class_sums, np.zeros((missing, means.shape[1]))])
+        self._class_counts = np.concatenate([self._class_counts, np.zeros(missing, np.int64)])
+        one_hot = labels[:, None] == np.arange(len(self._class_counts))
+        self._class_sums += one_hot.T.astype(np.float64) @ means
+        self._class_counts += one_hot.sum(axis=0)
+
+    def reading(self) -> TapReading:
+        present = self._class_counts > 0
+        means = self._class_sums[present] / self._class_counts[present, None] if present.any() else None
+        return TapReading(
+            moments=[stream.moments() for stream in self._streams],
+            active_share=self._num_active / (self._num_examples * self._num_positions),
+            class_means=means,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -289,75 +423,35 @@ class _Sampler:
         return self.rows_per_example == self.num_positions and self.examples is None
 
     def rows(self, first_example: int, num_examples: int) -> list[np.ndarray]:
-        """(example in the batch, position) of a batch's rows in every sampling, each int32 [rows, 2].
+        """Numbers of a batch's rows, example * positions + position, in every sampling, each int32 [rows].
 
         Each is a function of the example's number in the data, so that no batch size changes it.
         """
-        width = -(-self.num_positions // _PHILOX_BLOCK) * _PHILOX_BLOCK
         chosen = []
         for sampling in range(self.samplings):
-            bits = np.random.Philox(key=self.key, counter=[0, 0, sampling, 0])
-            bits.advance(first_example * width // _PHILOX_BLOCK)
-            scores = np.random.Generator(bits).random((num_examples, width))[:, : self.num_positions]
-            positions = np.argsort(scores, axis=1)[:, : self.rows_per_example]
+            positions = self._draw_positions(sampling, first_example, num_examples)
             kept = np.arange(num_examples)
             if self.examples is not None:
                 numbers = self.examples[sampling] - first_example
                 kept = numbers[(numbers >= 0) & (numbers < num_examples)]
-            pairs = np.stack([np.repeat(kept, self.rows_per_example), positions[kept].ravel()], axis=1)
-            chosen.append(pairs.astype(np.int32))
+            chosen.append((kept[:, None] * self.num_positions + positions[kept]).ravel().astype(np.int32))
         return chosen
 
+    def _draw_positions(self, sampling: int, first_example: int, num_examples: int) -> np.ndarray:
+        """Distinct positions of every example, int64 [examples, rows_per_example].
 
-def _accumulate(
-    graph: Graph, keys: Mapping[str, TensorKey], inputs: Inputs, samplers: Mapping[str, _Sampler]
-) -> tuple[dict[str, list[Moments]], dict[str, np.ndarray]]:
-    """Per tap, the moments of every sampling, and the share of all positions at which each unit is not 0."""
-    drawn_spec = {
-        name: [tf.TensorSpec([None, 2], tf.int32)] * s.samplings for name, s in samplers.items() if not s.reads_all
-    }
-
-    def read(batch: list[tf.Tensor], drawn: dict[str, list[tf.Tensor]]) -> dict[str, tuple]:
-        values = graph.run(dict(zip(graph.inputs, batch, strict=True)), list(keys.values()), inference=True)
-        found = {}
-        for name, value in zip(keys, values, strict=True):
-            by_position = tf.reshape(value, [tf.shape(value)[0], samplers[name].num_positions, value.shape[-1]])
-            active = tf.math.count_nonzero(by_position, axis=[0, 1])
-            everything = tf.reshape(by_position, [-1, value.shape[-1]])
-            samples = [tf.gather_nd(by_position, pairs) for pairs in drawn.get(name, ())] or [everything]
-            found[name] = (active, tf.shape(everything)[0], [_batch_moments(rows) for rows in samples])
-        return found
-
-    run = graph.compile(read, [[graph.spec(key) for key in graph.inputs], drawn_spec])
-    moments = {name: [Moments.empty(graph.shape(key)[-1])] * samplers[name].samplings for name, key in keys.items()}
-    num_active = {name: np.zeros(graph.shape(key)[-1], np.int64) for name, key in keys.items()}
-    num_positions = dict.fromkeys(keys, 0)
-    first = 0
-    for batch in tqdm(
-        inputs, desc="reading activations", total=inputs.num_batches, unit="batch", disable=None, delay=2,
-        dynamic_ncols=True,
-    ):  # fmt: skip
-        size = int(batch[0].shape[0])
-        drawn = {name: s.rows(first, size) for name, s in samplers.items() if not s.reads_all}
-        first += size
-        for name, (active, positions, pieces) in run(batch, drawn).items():
-            num_active[name] += active.numpy()
-            num_positions[name] += int(positions)
-            moments[name] = [
-                total.merge(Moments(count=int(count), mean=mean.numpy(), scatter=scatter.numpy()))
-                if int(count)
-                else total
-                for total, (count, mean, scatter) in zip(moments[name], pieces, strict=True)
-            ]
-    return moments, {name: num_active[name] / num_positions[name] for name in keys}
-
-
-def _batch_moments(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """(count, mean, centred scatter) of rows [rows, units], in float64; without rows, zeros."""
-    exact = tf.cast(rows, tf.float64)
-    # As `Moments.from_samples`: a constant unit's mean is exact.
-    origin = tf.reduce_sum(exact[:1], axis=0)
-    count = tf.shape(rows)[0]
-    mean = origin + tf.math.divide_no_nan(tf.reduce_sum(exact - origin, axis=0), tf.cast(count, tf.float64))
-    centred = exact - mean
-    return count, mean, tf.matmul(centred, centred, transpose_a=True)
+        Source: Floyd's algorithm (Bentley and Floyd 1987, Programming pearls: A sample of brilliance), for all
+          examples at once; it needs one random number a row, where shuffling needs one a position.
+        """
+        count = self.rows_per_example
+        width = -(-count // _PHILOX_BLOCK) * _PHILOX_BLOCK
+        bits = np.random.Philox(key=self.key, counter=[0, 0, sampling, 0])
+        bits.advance(first_example * width // _PHILOX_BLOCK)
+        numbers = np.random.Generator(bits).random((num_examples, width))
+        chosen = np.empty((num_examples, count), np.int64)
+        for step in range(count):
+            last = self.num_positions - count + step
+            candidate = (numbers[:, step] * (last + 1)).astype(np.int64)
+            taken = (chosen[:, :step] == candidate[:, None]).any(axis=1)
+            chosen[:, step] = np.where(taken, last, candidate)
+        return chosen

@@ -1,31 +1,96 @@
-"""Arrays in, arrays out: moments, components, correlation, curves, gains."""
+"""Arrays in, arrays out: moments, components, correlation, curves, gains, dimension, power laws, ensembles."""
 
+from tfunits.statistics.chunks import (
+    FITTED_ERROR,
+    ChunkErrors,
+    check_sizes,
+    chunk_sizes,
+    draw_chunks,
+    first_at_most,
+)
 from tfunits.statistics.components import count_components, count_redundant, principal_variances
 from tfunits.statistics.correlation import (
     absolute_correlations,
     correlation_histogram,
     correlation_matrix,
     count_similar,
+    explained_by_others,
 )
 from tfunits.statistics.curves import REFERENCE_SIZE, AblationCurve, area_under_curve, crossing_fraction
+from tfunits.statistics.dimension import IntrinsicDimension, dimension_by_scale, intrinsic_dimension
+from tfunits.statistics.ensembles import (
+    BiasVariance,
+    average_outputs,
+    bias_variance,
+    ensemble_errors,
+    ensemble_wrong,
+)
 from tfunits.statistics.gains import Gain, gain
-from tfunits.statistics.moments import Moments
-from tfunits.statistics.units import UnitStatistics
+from tfunits.statistics.moments import PRECISIONS, Moments, StreamingMoments
+from tfunits.statistics.power_laws import PowerLaw, PowerLawInterval, bootstrap_power_law, fit_power_law
+from tfunits.statistics.reconstruction import (
+    Reconstruction,
+    ReconstructionCurve,
+    mean_absolute_correlation,
+    noise_floor,
+    reconstruct,
+    reconstruction_curve,
+)
+from tfunits.statistics.units import (
+    CONSTANT_VARIATION,
+    ROWS_PER_UNIT,
+    SELECTIVITY,
+    SILENT_ACTIVE_SHARE,
+    UnitStatistics,
+    class_selectivity,
+)
 
 __all__ = [
+    "CONSTANT_VARIATION",
+    "FITTED_ERROR",
+    "PRECISIONS",
     "REFERENCE_SIZE",
+    "ROWS_PER_UNIT",
+    "SELECTIVITY",
+    "SILENT_ACTIVE_SHARE",
     "AblationCurve",
+    "BiasVariance",
+    "ChunkErrors",
     "Gain",
+    "IntrinsicDimension",
     "Moments",
+    "PowerLaw",
+    "PowerLawInterval",
+    "Reconstruction",
+    "ReconstructionCurve",
+    "StreamingMoments",
     "UnitStatistics",
     "absolute_correlations",
     "area_under_curve",
+    "average_outputs",
+    "bias_variance",
+    "bootstrap_power_law",
+    "check_sizes",
+    "chunk_sizes",
+    "class_selectivity",
     "correlation_histogram",
     "correlation_matrix",
     "count_components",
     "count_redundant",
     "count_similar",
     "crossing_fraction",
+    "dimension_by_scale",
+    "draw_chunks",
+    "ensemble_errors",
+    "ensemble_wrong",
+    "explained_by_others",
+    "first_at_most",
+    "fit_power_law",
     "gain",
+    "intrinsic_dimension",
+    "mean_absolute_correlation",
+    "noise_floor",
     "principal_variances",
+    "reconstruct",
+    "reconstruction_curve",
 ]

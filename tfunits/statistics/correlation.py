@@ -1,9 +1,10 @@
 """Pearson correlation between units, from their covariance."""
 
 import numpy as np
+from scipy import linalg
 
-# |r| of two copies of a unit is 1 up to rounding; a threshold of exactly 1 must still find them.
-_ROUNDING = 1e-9
+# |r| of two copies of a unit is 1 up to rounding of products in float32; a threshold of exactly 1 must still find them.
+_ROUNDING = 1e-6
 
 
 def correlation_matrix(covariance: np.ndarray, constant: np.ndarray | None = None) -> np.ndarray:
@@ -54,6 +55,26 @@ def count_similar(correlation: np.ndarray, threshold: float = 0.5, *, constant_c
     similar = np.abs(np.nan_to_num(correlation)) >= threshold - _ROUNDING
     np.fill_diagonal(similar, False)
     return np.where(constant, constant_counts, similar.sum(axis=1))
+
+
+def explained_by_others(covariance: np.ndarray, constant: np.ndarray | None = None) -> np.ndarray:
+    """Share of every unit's variance that a linear function of all other units gives (multiple R2).
+
+      R2_j = 1 - 1 / (C_jj (C^-1)_jj)
+
+    Args:
+      covariance: [units, units], in float64.
+      constant: units without variance, bool [units]; those with C_ii = 0 if not given.
+
+    Returns: float64 [units] in [0, 1]; NaN for constant units. With fewer rows than units, 1 everywhere.
+    """
+    correlation = correlation_matrix(covariance, constant)
+    varying = ~np.isnan(np.diag(correlation))
+    explained = np.full(len(correlation), np.nan)
+    values, vectors = linalg.eigh(correlation[np.ix_(varying, varying)])
+    inverse_diagonal = (vectors**2 / np.maximum(values, _ROUNDING)).sum(axis=1)
+    explained[varying] = np.clip(1 - 1 / inverse_diagonal, 0, 1)
+    return explained
 
 
 def absolute_correlations(correlation: np.ndarray) -> np.ndarray:

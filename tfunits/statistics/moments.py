@@ -8,6 +8,10 @@ import numpy as np
 # A unit is constant if its standard deviation is below this share of its magnitude: rounding in float64 leaves
 # about 1e-16, the smallest real spread of float32 activations about 1e-8.
 CONSTANT_RELATIVE_STD = 1e-12
+PRECISIONS = ("float32", "float64")
+# Rows that are multiplied at once: enough that adding up their products costs nothing beside, and few enough that
+# float32 loses nothing in them.
+_BLOCK_ROWS = 4096
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,17 +45,39 @@ class Moments:
         return cls(count=0, mean=np.zeros(num_units), scatter=np.zeros((num_units, num_units)))
 
     @classmethod
-    def from_samples(cls, samples: np.ndarray) -> Self:
-        """The moments of an array [samples, units]."""
-        samples = np.asarray(samples, np.float64)
+    def from_samples(cls, samples: np.ndarray, precision: str = "float64") -> Self:
+        """The moments of an array [samples, units].
+
+        Args:
+          samples: [samples, units].
+          precision: in which centred samples are multiplied. "float32" takes half the time and leaves some seven
+            digits of each entry over sqrt(scatter_ii scatter_jj), for up to a few thousand samples.
+
+        Raises:
+          ValueError: an array of another rank, or another precision.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, received {precision!r}")
+        samples = np.asarray(samples)
         if samples.ndim != 2:
             raise ValueError(f"samples: expected shape [samples, units], received {samples.shape}; reshape them")
         if not len(samples):
             return cls.empty(samples.shape[1])
-        # From the first sample on, so that a constant unit's mean is exact however many samples there are.
-        mean = samples[0] + (samples - samples[0]).mean(axis=0)
-        centred = samples - mean
-        return cls(count=len(samples), mean=mean, scatter=centred.T @ centred)
+        if samples.dtype != precision and not (samples.dtype == np.float64 and precision == "float32"):
+            samples = samples.astype(precision)
+        # From the first sample on, so that a constant unit's mean is exact however many samples there are, and a
+        # large offset is gone before anything is rounded to float32.
+        shifted = (samples - samples[0]).astype(precision, copy=False)
+        ones = np.ones(len(samples), precision)
+        mean = ones @ shifted / len(samples)
+        centred = shifted - mean
+        # What rounding has left of the mean.
+        rest = (ones @ centred).astype(np.float64) / len(samples)
+        return cls(
+            count=len(samples),
+            mean=samples[0].astype(np.float64) + mean + rest,
+            scatter=(centred.T @ centred).astype(np.float64, copy=False),
+        )
 
     def merge(self, other: Self) -> Self:
         """The moments of both sets of samples together.
@@ -97,3 +123,45 @@ class Moments:
     def constant(self) -> np.ndarray:
         """Whether a unit never changes, bool [units]."""
         return self.std <= CONSTANT_RELATIVE_STD * np.abs(self.mean)
+
+
+class StreamingMoments:
+    """Moments of samples that arrive in pieces, which are multiplied in blocks of a fixed number of rows.
+
+    The result does not depend on how the rows are cut into pieces, to the last bit; memory not on how many there are.
+
+    Args:
+      num_units: columns of every piece.
+      precision: of `Moments.from_samples`.
+
+    Example:
+      >>> stream = StreamingMoments(1)
+      >>> stream.add(np.array([[0.0], [2.0]]))
+      >>> stream.add(np.array([[4.0]]))
+      >>> stream.moments().mean
+      array([2.])
+    """
+
+    def __init__(self, num_units: int, precision: str = "float64") -> None:
+        self._total = Moments.empty(num_units)
+        self._precision = precision
+        self._waiting: list[np.ndarray] = []
+        self._num_waiting = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Add samples [samples, units]."""
+        while len(rows):
+            part = rows[: _BLOCK_ROWS - self._num_waiting]
+            rows = rows[len(part) :]
+            self._waiting.append(part)
+            self._num_waiting += len(part)
+            if self._num_waiting == _BLOCK_ROWS:
+                self._total = self.moments()
+                self._waiting, self._num_waiting = [], 0
+
+    def moments(self) -> Moments:
+        """The moments of all samples so far."""
+        if not self._waiting:
+            return self._total
+        block = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        return self._total.merge(Moments.from_samples(block, self._precision))

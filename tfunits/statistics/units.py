@@ -12,9 +12,13 @@ from tfunits.statistics.curves import REFERENCE_SIZE
 from tfunits.statistics.moments import Moments
 
 # With fewer rows per unit the sample covariance makes independent units look redundant (DESIGN section 6).
-_ROWS_PER_UNIT = 5
+ROWS_PER_UNIT = 5
 SILENT_ACTIVE_SHARE = 0.01
 CONSTANT_VARIATION = 0.01
+# FACTS 7: below it the authors' program calls a unit not selective.
+SELECTIVITY = 0.05
+# Components with less than this share of the largest variance are rounding of float32 activations and products.
+_RANK_TOLERANCE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,7 @@ class UnitStatistics:
       num_similar: other units with |r| at or above `similarity_threshold`, int64 [samplings, units].
       correlation_histogram: pairs of units by |r|, in 50 bins of [0, 1], int64 [samplings, 50].
       constant: units that never change, bool [samplings, units].
+      selectivity: of every unit for one class, float64 [units] in [-1, 1]; NaN where there were no labels.
       similarity_threshold: |r| from which two units are similar.
     """
 
@@ -40,11 +45,17 @@ class UnitStatistics:
     num_similar: np.ndarray
     correlation_histogram: np.ndarray
     constant: np.ndarray
+    selectivity: np.ndarray
     similarity_threshold: float
 
     @classmethod
     def from_moments(
-        cls, moments: Sequence[Moments], active_share: np.ndarray, similarity_threshold: float = 0.5
+        cls,
+        moments: Sequence[Moments],
+        active_share: np.ndarray,
+        similarity_threshold: float = 0.5,
+        *,
+        class_means: np.ndarray | None = None,
     ) -> Self:
         """The statistics of the same units in one or more samplings of rows.
 
@@ -52,6 +63,7 @@ class UnitStatistics:
           moments: one per sampling, of equal counts.
           active_share: share of all positions at which each unit is not 0, [units].
           similarity_threshold: in (0, 1].
+          class_means: mean activation of every class and unit, [classes, units]; None without labels.
         """
         correlations = [correlation_matrix(m.covariance, m.constant) for m in moments]
         # Rounding noise of units that never change is no component.
@@ -65,6 +77,9 @@ class UnitStatistics:
             num_similar=np.array([count_similar(r, similarity_threshold) for r in correlations]),
             correlation_histogram=np.array([correlation_histogram(r) for r in correlations]),
             constant=np.array([m.constant for m in moments]),
+            selectivity=np.full(moments[0].num_units, np.nan)
+            if class_means is None
+            else class_selectivity(class_means),
             similarity_threshold=similarity_threshold,
         )
 
@@ -76,7 +91,7 @@ class UnitStatistics:
     @property
     def rank_limited(self) -> bool:
         """Whether there are too few rows to tell redundant units from unseen directions."""
-        return self.num_rows < _ROWS_PER_UNIT * self.num_units
+        return self.num_rows < ROWS_PER_UNIT * self.num_units
 
     def num_components(self, variance_fraction: float = 0.95, *, rule: str = "exact") -> float:
         """Principal components that hold a share of the variance, averaged over samplings."""
@@ -125,6 +140,21 @@ class UnitStatistics:
         coefficient = self.std < variation * np.abs(self.mean)
         return (coefficient | self.constant).all(axis=0)
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether the data had labels."""
+        return not np.isnan(self.selectivity).any()
+
+    def selective(self, selectivity: float = SELECTIVITY) -> np.ndarray:
+        """Units whose class selectivity is at least this, bool [units]."""
+        return self.selectivity >= selectivity
+
+    def rank(self, tolerance: float = _RANK_TOLERANCE) -> float:
+        """Rank of the centred activations, averaged over samplings: components with more than a share of the largest
+        variance."""
+        largest = self.principal_variances.max(axis=1, keepdims=True)
+        return float((self.principal_variances > tolerance * largest).sum(axis=1).mean())
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays, for .npz."""
         return {field.name: np.asarray(getattr(self, field.name)) for field in dataclasses.fields(self)}
@@ -132,5 +162,27 @@ class UnitStatistics:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """The statistics written by `to_arrays`."""
+        arrays = {"selectivity": np.full(len(arrays["active_share"]), np.nan), **arrays}
         scalars = {"num_rows": int(arrays["num_rows"]), "similarity_threshold": float(arrays["similarity_threshold"])}
         return cls(**{**{field.name: arrays[field.name] for field in dataclasses.fields(cls)}, **scalars})
+
+
+def class_selectivity(class_means: np.ndarray) -> np.ndarray:
+    """How much more a unit is active for one class than for the others.
+
+      s = (m_c - m_rest) / (m_c + m_rest),  m_c the largest class mean, m_rest the mean of the others
+
+    Args:
+      class_means: mean activation of every class and unit, [classes, units].
+
+    Returns: float64 [units], in [0, 1] for units that are never negative; 0 for dead units and a single class.
+
+    Source: Morcos et al. 2018 (On the importance of single directions), section 3; FACTS 7.
+    """
+    means = np.asarray(class_means, np.float64)
+    if len(means) < 2:
+        return np.zeros(means.shape[1])
+    largest = means.max(axis=0)
+    rest = (means.sum(axis=0) - largest) / (len(means) - 1)
+    total = largest + rest
+    return np.divide(largest - rest, total, out=np.zeros_like(total), where=total != 0)

@@ -3,6 +3,7 @@
 from tfunits.surgery.graph import Call, Graph, TensorKey, as_functional
 from tfunits.surgery.taps import TAP_PREFIX, activation_name, find_taps, is_change_of_form, tap_keys
 from tfunits.surgery.views import after, find_tensors, mask, read
+from tfunits.surgery.weights import feeding_layers, incoming_norms, kernel_of
 
 __all__ = [
     "TAP_PREFIX",
@@ -12,9 +13,12 @@ __all__ = [
     "activation_name",
     "after",
     "as_functional",
+    "feeding_layers",
     "find_taps",
     "find_tensors",
+    "incoming_norms",
     "is_change_of_form",
+    "kernel_of",
     "mask",
     "read",
     "tap_keys",

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # The number of the model call that a tensor belongs to, and the identity of its symbolic tensor.
 TensorKey = tuple[int, int]
+# Weights of up to 16 MiB become constants of a compiled function, so that TensorFlow folds batch normalisation into
+# convolutions before it runs; larger ones take long to embed, and are mostly dense kernels, which gain nothing.
+_LARGEST_CONSTANT = 2**22
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,6 +71,7 @@ class Graph:
         self.inputs = tuple((scope, id(tensor)) for tensor in functional.inputs)
         self.outputs = tuple(self._resolve((scope, id(tensor))) for tensor in functional.outputs)
         self.producer = {key: call for call in self.calls for key in call.outputs}
+        self._position = {call: position for position, call in enumerate(self.calls)}
         self._consumers = collections.defaultdict(list)
         for call in self.calls:
             for key in dict.fromkeys(call.inputs):
@@ -124,6 +129,20 @@ class Graph:
         """The calls that read a tensor."""
         return self._consumers[key]
 
+    def position_behind(self, key: TensorKey) -> int:
+        """The first position in `calls` at which a tensor is there: 0 for an input."""
+        return self._position[self.producer[key]] + 1 if key in self.producer else 0
+
+    def first_position(self, operation: Any) -> int:
+        """The position in `calls` of an operation's first call."""
+        return next(position for position, call in enumerate(self.calls) if call.operation is operation)
+
+    def live(self, position: int) -> tuple[TensorKey, ...]:
+        """The tensors made before a position in `calls` that it or anything behind it reads, outputs included."""
+        made = {key for call in self.calls[position:] for key in call.outputs}
+        read = [key for call in self.calls[position:] for key in call.inputs] + list(self.outputs)
+        return tuple(dict.fromkeys(key for key in read if key not in made))
+
     def behind(self, keys: Iterable[TensorKey]) -> list[Call]:
         """The calls whose result depends on any of the tensors, in order."""
         reached = set(keys)
@@ -151,15 +170,26 @@ class Graph:
                 missing.update(call.inputs)
         return calls[::-1]
 
-    def compile(self, function: Callable, signature: Sequence[Any]) -> Callable:
-        """A function of tensors, traced once for any batch size.
+    def compile(self, function: Callable, signature: Sequence[Any], calls: Iterable[Call] | None = None) -> Callable:
+        """A function of tensors, traced once for any batch size, with the present weights as its constants.
 
         Args:
-          function: takes the signature's structures of tensors.
+          function: takes the signature's structures of tensors and runs some calls.
           signature: nested `tf.TensorSpec`, one entry an argument.
+          calls: those that it runs; all if None.
         """
+        constants = [
+            (variable, keras.ops.convert_to_numpy(variable))
+            for variable in weights_of(self.calls if calls is None else calls)
+            if int(np.prod(variable.shape)) <= _LARGEST_CONSTANT
+        ]
+
+        def with_constants(*arguments: Any) -> Any:
+            with keras.StatelessScope([(variable, tf.constant(value)) for variable, value in constants]):
+                return function(*arguments)
+
         # The concrete function, since TensorFlow warns when several functions of one source line are each traced once.
-        return tf.function(function, input_signature=signature).get_concrete_function()
+        return tf.function(with_constants, input_signature=signature, autograph=False).get_concrete_function()
 
     def run(
         self,
@@ -184,6 +214,12 @@ class Graph:
             for key, value in zip(call.outputs, call.run(values, inference=inference), strict=True):
                 values[key] = edit(key, value) if edit else value
         return [values[key] for key in wanted]
+
+
+def weights_of(calls: Iterable[Call]) -> list[keras.Variable]:
+    """The variables of the layers that are called, each once."""
+    layers = (call.operation for call in calls if isinstance(call.operation, keras.layers.Layer))
+    return list({id(variable): variable for layer in layers for variable in layer.variables}.values())
 
 
 def as_functional(model: keras.Model) -> Any:
