@@ -32,6 +32,7 @@ setuptools.setup(
         "matplotlib",
         "tqdm",
         "filelock",
+        "threadpoolctl",
     ],
     extras_require={
         "test": ["pytest", "pytest-timeout", "hypothesis", "scikit-dimension", "ruff", "import-linter"],

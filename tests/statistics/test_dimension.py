@@ -33,6 +33,7 @@ def swiss_roll(num_points: int = 1500, seed: int = 0) -> np.ndarray:
     return np.stack([angle * np.cos(angle), height, angle * np.sin(angle)], axis=1)
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")  # scikit-dimension's, of the logarithm that it then discards
 @pytest.mark.parametrize("discarded_share", [0, 0.1, 0.25, 0.5])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shape", [(40, 2), (301, 7), (500, 60)])

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfunits.statistics import Moments
+from tfunits.statistics import PRECISIONS, Moments, StreamingMoments
 
 SEARCH = settings(deadline=None, derandomize=True, max_examples=60)
+# Of each entry over sqrt(C_ii C_jj); what float32 may lose where its rounding errors do not cancel.
+LARGEST_ERROR, LARGEST_FLOAT32_ERROR = 1e-6, 5e-6
+MANY_ROWS = 9000
 
 
 @st.composite
@@ -104,7 +107,170 @@ def test_one_float32_that_differs_in_its_last_bit_is_no_constant() -> None:
     assert not in_batches(samples, 64).constant.any()
 
 
+def covariance_error(covariance: np.ndarray, samples: np.ndarray) -> float:
+    """Largest error of an entry over sqrt(C_ii C_jj), against numpy's two passes in float64."""
+    exact = np.cov(samples.astype("float64"), rowvar=False)
+    std = np.sqrt(np.diag(exact))
+    return float(np.abs((covariance - exact) / np.outer(std, std)).max())
+
+
+def ill_scaled(rng: np.random.Generator, offset: float, scale: float, kind: str = "float32") -> np.ndarray:
+    """Five correlated units of different spread, far from 0."""
+    mixed = rng.normal(size=(MANY_ROWS, 5)) @ rng.normal(size=(5, 5))
+    return (offset + scale * mixed * [1, 10, 1, 0.3, 1]).astype(kind)
+
+
+def streamed(pieces: list[np.ndarray], precision: str = "float64") -> Moments:
+    stream = StreamingMoments(pieces[0].shape[1], precision)
+    for piece in pieces:
+        stream.add(piece)
+    return stream.moments()
+
+
+@pytest.mark.parametrize(
+    ("offset", "scale", "kind"),
+    [(0, 1, "float32"), (1e4, 4e-3, "float32"), (-3e5, 0.5, "float32"), (1e4, 1e-3, "float64"), (0, 1e-12, "float32")],
+)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_either_precision_is_right_to_six_digits(
+    precision: str, offset: float, scale: float, kind: str, rng: np.random.Generator
+) -> None:
+    samples = ill_scaled(rng, offset, scale, kind)
+    found = streamed(np.array_split(samples, 7), precision)
+    assert covariance_error(found.covariance, samples) < LARGEST_ERROR
+    assert (found.mean.dtype, found.scatter.dtype) == ("float64", "float64")
+    spread = samples.std(axis=0, dtype="float64")
+    assert (np.abs(found.mean - samples.mean(axis=0, dtype="float64")) < LARGEST_ERROR * spread).all()
+    # Negative control: E[x y] - E[x] E[y] in float32.
+    if offset:
+        single = samples.astype("float32")
+        means = single.mean(axis=0)
+        naive = single.T @ single / np.float32(len(single)) - np.outer(means, means)
+        assert covariance_error(naive, samples) > 1e3 * LARGEST_ERROR
+
+
+def test_float32_loses_digits_that_float64_keeps(rng: np.random.Generator) -> None:
+    """Each precision is the one asked for: an error of float64's size would mean that float32 saves nothing."""
+    samples = ill_scaled(rng, 0, 1)
+    errors = {name: covariance_error(streamed([samples], name).covariance, samples) for name in PRECISIONS}
+    assert errors["float64"] < 1e-13
+    assert 1e-10 < errors["float32"] < LARGEST_ERROR
+
+
+def test_an_outlier_in_the_first_row_costs_no_digits(rng: np.random.Generator) -> None:
+    """Rows are centred about the first, which may be the farthest of all."""
+    samples = ill_scaled(rng, 0, 1)
+    samples[0] = 1e4
+    assert covariance_error(streamed([samples]).covariance, samples) < LARGEST_ERROR
+    assert covariance_error(streamed([samples], "float32").covariance, samples) < LARGEST_FLOAT32_ERROR
+    # Negative control: centred about the first row alone.
+    shifted = samples - samples[0]
+    means = shifted.mean(axis=0)
+    naive = shifted.T @ shifted / len(shifted) - np.outer(means, means)
+    assert covariance_error(naive, samples) > 10 * LARGEST_FLOAT32_ERROR
+
+
+@pytest.mark.parametrize("kind", ["rectified", "sparse", "whole", "two_values", "clipped", "tiny"])
+def test_equal_values_time_and_again_cost_float32_few_digits(kind: str, rng: np.random.Generator) -> None:
+    mixed = rng.normal(size=(MANY_ROWS, 8)) @ rng.normal(size=(8, 20))
+    samples = {
+        "rectified": np.maximum(mixed, 0),
+        "sparse": np.maximum(mixed - 4, 0),
+        "whole": np.round(mixed),
+        "two_values": np.where(mixed > 0, 0.1, 0),
+        "clipped": np.clip(mixed, 0, 0.7),
+        "tiny": 1e-12 * mixed,
+    }[kind].astype("float32")
+    found = streamed([samples], "float32").covariance
+    assert covariance_error(found, samples) < (1e-12 if kind == "whole" else LARGEST_FLOAT32_ERROR)
+    assert covariance_error(streamed([samples]).covariance, samples) < 1e-12
+
+
+@pytest.mark.parametrize("kind", ["float16", "int32", "uint8"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_samples_of_any_kind(precision: str, kind: str, rng: np.random.Generator) -> None:
+    samples = rng.integers(0, 200, size=(300, 3)).astype(kind)
+    found = Moments.from_samples(samples, precision)
+    assert covariance_error(found.covariance, samples) < LARGEST_ERROR
+    np.testing.assert_allclose(found.mean, samples.mean(axis=0, dtype="float64"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_stream_is_the_same_to_the_last_bit_however_it_is_cut(precision: str, rng: np.random.Generator) -> None:
+    """One piece, single rows, empty pieces, other layouts in memory, and pieces across the edges of blocks."""
+    samples = ill_scaled(rng, 3, 1)
+    whole = streamed([samples], precision)
+    cuts = [
+        np.array_split(samples, MANY_ROWS),
+        np.split(samples, [0, 1, 1, 4095, 4096, 4097, 8192, 8999]),
+        np.split(samples, np.sort(rng.integers(0, MANY_ROWS, 30))),
+        [np.asfortranarray(samples)],
+        [np.repeat(samples, 2, axis=0)[::2]],
+    ]
+    for pieces in cuts:
+        found = streamed(pieces, precision)
+        assert found.count == MANY_ROWS
+        np.testing.assert_array_equal(found.mean, whole.mean)
+        np.testing.assert_array_equal(found.scatter, whole.scatter)
+    # Negative control: merging the moments of pieces is right only to rounding.
+    merged = functools.reduce(Moments.merge, map(Moments.from_samples, np.array_split(samples, 7)))
+    assert (merged.scatter != whole.scatter).any()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_stream_in_another_order_agrees_to_rounding(precision: str, rng: np.random.Generator) -> None:
+    samples = ill_scaled(rng, 1e4, 4e-3)
+    found = streamed([rng.permutation(samples)], precision)
+    assert covariance_error(found.covariance, samples) < LARGEST_ERROR
+    assert (found.scatter != streamed([samples], precision).scatter).any()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_merging_is_associative_to_rounding(precision: str, rng: np.random.Generator) -> None:
+    samples = ill_scaled(rng, 1e4, 4e-3)
+    a, b, c = (Moments.from_samples(part, precision) for part in np.split(samples, [10, 5000]))
+    left, right = a.merge(b).merge(c), a.merge(b.merge(c))
+    for found in (left, right, c.merge(a).merge(b)):
+        assert covariance_error(found.covariance, samples) < LARGEST_ERROR
+        np.testing.assert_allclose(found.scatter, left.scatter, rtol=1e-9)
+        np.testing.assert_allclose(found.mean, left.mean, rtol=1e-15)
+
+
+def test_a_stream_may_be_asked_at_any_time(rng: np.random.Generator) -> None:
+    samples = rng.normal(size=(5000, 2))
+    stream = StreamingMoments(2)
+    assert stream.moments().count == 0
+    for first in range(0, 5000, 700):
+        stream.add(samples[first : first + 700])
+        assert covariance_error(stream.moments().covariance, samples[: first + 700]) < 1e-13
+    np.testing.assert_array_equal(stream.moments().scatter, streamed([samples]).scatter)
+
+
+def test_rows_may_be_overwritten_once_they_are_added(rng: np.random.Generator) -> None:
+    samples = rng.normal(size=(5000, 2))
+    stream, buffer = StreamingMoments(2), np.empty((250, 2))
+    for piece in np.split(samples, 20):
+        buffer[:] = piece
+        stream.add(buffer)
+    buffer[:] = 0
+    np.testing.assert_array_equal(stream.moments().scatter, streamed([samples]).scatter)
+
+
+@pytest.mark.parametrize("value", [0, 0.1, -1e30, 3e-38])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_constant_units_beside_others_are_exact(precision: str, value: float, rng: np.random.Generator) -> None:
+    samples = rng.normal(size=(MANY_ROWS, 3)).astype("float32")
+    samples[:, 1] = value
+    found = streamed(np.array_split(samples, 11), precision)
+    assert found.constant.tolist() == [False, True, False]
+    assert found.mean[1] == np.float32(value)
+    assert (found.scatter[1] == 0).all()
+    assert (found.scatter[:, 1] == 0).all()
+
+
 def test_errors() -> None:
+    with pytest.raises(ValueError, match="precision: expected one of float32, float64, received 'half'"):
+        Moments.from_samples(np.zeros((2, 2)), "half")
     with pytest.raises(ValueError, match=r"samples: expected shape \[samples, units\], received \(3,\)"):
         Moments.from_samples(np.zeros(3))
     with pytest.raises(ValueError, match="other: expected 2 units, received 3"):

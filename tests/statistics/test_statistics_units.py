@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, optimize
 
-from tfunits.statistics import Moments, UnitStatistics
+from tfunits.statistics import Moments, UnitStatistics, class_selectivity
 
 
 def describe(*samplings: np.ndarray, threshold: float = 0.5) -> UnitStatistics:
@@ -172,3 +172,76 @@ def test_the_stored_form_never_moves(mixed: np.ndarray) -> None:
         "num_similar": (1, 12), "correlation_histogram": (1, 50), "constant": (1, 12), "selectivity": (12,),
         "similarity_threshold": (),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("spread", [1, 0.01])
+def test_rank_is_numpys_of_the_centred_rows(spread: float, rng: np.random.Generator) -> None:
+    """An offset is no direction of its own; copies, sums and dead units are none either."""
+    rows = np.maximum(rng.normal(size=(300, 4)), -1) + 5
+    rows[:, 3] *= spread
+    rows = np.hstack([rows, 2 - rows[:, :1], rows[:, 1:2] + rows[:, 2:3], np.zeros((300, 1))])
+    assert describe(rows).rank() == np.linalg.matrix_rank(rows - rows.mean(axis=0)) == 4
+    # Negative control: uncentred rows have one direction more.
+    assert np.linalg.matrix_rank(rows) == 5
+    single = [Moments.from_samples(rows.astype("float32"), "float32")]
+    assert UnitStatistics.from_moments(single, np.ones(7)).rank() == 4
+
+
+def test_rank_of_few_rows_and_of_nothing(rng: np.random.Generator) -> None:
+    assert describe(rng.normal(size=(5, 12))).rank() == 4
+    assert describe(np.full((20, 3), 7)).rank() == 0
+    assert describe(rng.normal(size=(20, 1))).rank() == 1
+
+
+def test_rank_counts_shares_of_the_largest_variance_and_is_averaged(rng: np.random.Generator) -> None:
+    rows = rng.normal(size=(500, 3)) * [1, 1e-2, 1e-4]
+    assert [describe(rows).rank(tolerance) for tolerance in (1e-10, 1e-6, 1e-3)] == [3, 2, 1]
+    assert describe(rows, rows * [1, 0, 0]).rank() == 1.5
+
+
+def test_selectivity_by_hand() -> None:
+    """Five units over three classes: a class's own, another's, the same for all, dead, and twice as much for one."""
+    means = np.array([[6, 0, 2, 0, 1], [0, 3, 2, 0, 2], [0, 0, 2, 0, 1.0]])
+    np.testing.assert_allclose(class_selectivity(means), [1, 1, 0, 0, 1 / 3], rtol=1e-15)
+
+
+def test_selectivity_against_a_loop(rng: np.random.Generator) -> None:
+    means = rng.uniform(size=(4, 6))
+    expected = []
+    for unit in range(6):
+        best = int(np.argmax(means[:, unit]))
+        rest = np.mean([means[i, unit] for i in range(4) if i != best])
+        expected.append((means[best, unit] - rest) / (means[best, unit] + rest))
+    np.testing.assert_allclose(class_selectivity(means), expected, rtol=1e-14)
+    np.testing.assert_allclose(class_selectivity(means[::-1]), expected, rtol=1e-14)
+    np.testing.assert_allclose(class_selectivity(7 * means), expected, rtol=1e-14)
+    assert ((class_selectivity(means) >= 0) & (class_selectivity(means) <= 1)).all()
+    assert np.abs(class_selectivity(means + 1) - expected).min() > 0.01
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_single_class_makes_no_unit_selective() -> None:
+    assert class_selectivity(np.array([[3.0, 0]])).tolist() == [0, 0]
+    assert class_selectivity(np.array([[1.0], [-1]])).tolist() == [0]
+
+
+def test_selective_units_are_counted_from_a_threshold_on(mixed: np.ndarray) -> None:
+    means = np.full((2, 12), 1.0)
+    means[0, :3] = [1.06 / 0.94, 1.04 / 0.96, 3]  # selectivities 0.06, 0.04 and 0.5
+    moments = [Moments.from_samples(mixed)]
+    units = UnitStatistics.from_moments(moments, np.ones(12), class_means=means)
+    assert units.has_classes
+    assert units.selective().nonzero()[0].tolist() == [0, 2]
+    assert units.selective(units.selectivity[0]).nonzero()[0].tolist() == [0, 2]
+    assert units.selective(0.5 - 1e-12).nonzero()[0].tolist() == [2]
+    assert units.selective(0.03).nonzero()[0].tolist() == [0, 1, 2]
+
+
+def test_without_labels_no_unit_is_selective(mixed: np.ndarray) -> None:
+    units = describe(mixed)
+    assert not units.has_classes
+    assert np.isnan(units.selectivity).all()
+    assert not units.selective(1e-9).any()
+    # Results of runs made before there was a selectivity can be read.
+    arrays = {name: array for name, array in units.to_arrays().items() if name != "selectivity"}
+    assert not UnitStatistics.from_arrays(arrays).has_classes

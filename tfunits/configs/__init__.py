@@ -12,8 +12,10 @@ from tfunits.configs.experiment import (
 )
 from tfunits.configs.facts import (
     DATASETS,
+    DEFAULT_STEPS,
     FILE_PREFIX,
     FOLDER_PREFIX,
+    MEASURES_OF_STEPS,
     MODELS,
     SPLITS,
     STEPS,
@@ -38,9 +40,11 @@ from tfunits.configs.resolve import (
 
 __all__ = [
     "DATASETS",
+    "DEFAULT_STEPS",
     "DOWNLOAD_HOSTS",
     "FILE_PREFIX",
     "FOLDER_PREFIX",
+    "MEASURES_OF_STEPS",
     "MODELS",
     "SPLITS",
     "STEPS",

@@ -409,7 +409,17 @@ class MeasureConfig:
         "no first doubling in redundancy's gain",
         choices=facts.PROTOCOLS,
     )
+    ablation_order: tuple[str, ...] = _option(
+        ("random",),
+        "what is ablated first: random units; targeted, those most correlated with a random one; those of least "
+        "l1_norm of incoming weights, mean_activation or largest zero_share; or noise on activations, or weights",
+        choices=facts.ABLATION_ORDERS,
+        plain_list=True,
+    )
     draws: int = _option(3, "random orders per ablation curve", minimum=1)
+    standard_error: float | None = _option(
+        None, "draw further orders until the mean agreement's standard error is at most this (100 at most)", above=0
+    )
     levels: int = _option(7, "points of an ablation curve, from no unit to all", minimum=2)
     tolerance: float = _option(
         0.2, "a unit is prunable while the share of changed predictions is at most this", above=0, maximum=1
@@ -420,10 +430,23 @@ class MeasureConfig:
     similarity_threshold: float = _option(0.5, "|r| from which two units are similar", above=0, maximum=1)
     max_rows: int | None = _option(50_000, "rows sampled per tap and sampling; 0 reads all of them", minimum=0)
     samplings: int = _option(3, "independent samplings of rows, averaged", minimum=1)
+    moments_precision: str = _option(
+        "float32", "in which centred activations are multiplied; sums are in float64", choices=facts.MOMENTS_PRECISIONS
+    )
+    chunk_draws: int = _option(500, "random chunks of every size of the last hidden layer", minimum=1)
+    reconstruction_draws: int = _option(100, "chunks of every size from which the layer is reconstructed", minimum=1)
+    dynamics: tuple[str, ...] = _option(
+        ("accuracy", "units", "chunks", "reconstruction"),
+        "what the step dynamics measures at every kept epoch",
+        choices=facts.MEASURES,
+        plain_list=True,
+    )
     measure_seed: int = _option(0, "seed of ablation orders and sampled rows", minimum=0, maximum=LARGEST_SEED)
 
     def __post_init__(self) -> None:
         _check_fields(self)
+        if self.standard_error is not None and self.draws < 2:
+            raise reject("draws", self.draws, "at least 2 with --standard_error, which one draw does not have")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -431,7 +454,7 @@ class ExecutionConfig:
     """Where and how runs are carried out; no field is in the identity."""
 
     steps: tuple[str, ...] | None = _option(
-        None, "steps to carry out (train,measure,report; measure,report for a file: model)",
+        None, "steps to carry out (train,measure,report if not given; measure,report for a file: model)",
         choices=facts.STEPS, plain_list=True,
     )  # fmt: skip
     run_root: str = _option("runs", "folder of the run directories")

@@ -375,7 +375,19 @@ OPTIMIZERS = ("momentum", "sgd", "adam", "rmsprop")
 SCHEDULES = ("constant", "piecewise", "exponential", "cosine")
 LOSSES = ("cross_entropy", "hinge", "squared_hinge")
 REGULARIZERS = ("augmentation", "dropout", "weight_decay")
-STEPS = ("train", "measure", "report")
+# Step -> what it measures of the trained network; dynamics measures at kept epochs.
+MEASURES_OF_STEPS: Mapping[str, tuple[str, ...]] = {
+    "measure": ("accuracy", "ablation", "units"),
+    "chunks": ("chunks", "reconstruction", "dimension"),
+    "kinds": ("kinds",),
+    "stability": ("stability",),
+}
+MEASURES = tuple(name for names in MEASURES_OF_STEPS.values() for name in names)
+STEPS = ("train", *MEASURES_OF_STEPS, "dynamics", "report")
+DEFAULT_STEPS = ("train", "measure", "report")
+# What is ablated and in which order: units by chance, by correlation or by rank; or noise, or weights.
+ABLATION_ORDERS = ("random", "targeted", "l1_norm", "mean_activation", "zero_share", "noise", "weights")
+MOMENTS_PRECISIONS = ("float32", "float64")
 ABLATION_UNITS = ("channel", "location")
 PROTOCOLS = ("exact", "authors")
 SPLITS = ("train", "validation", "test")

@@ -8,10 +8,10 @@ from typing import Any
 
 _MODULES = {
     "STEP_FUNCTIONS": "steps",
-    "Run": "steps",
+    "Run": "run",
     "load_file": "load",
     "load_model": "load",
-    "measure_files": "steps",
+    "measure_files": "measuring",
     "plan_grid": "plan",
     "make_deterministic": "runner",
     "run_grid": "runner",

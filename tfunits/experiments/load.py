@@ -1,10 +1,12 @@
 """Trained networks back from disk."""
 
+import hashlib
 import pathlib
 import re
 import zipfile
 
 import keras
+import numpy as np
 
 import tfunits.layers  # noqa: F401  (registers our own layers, which a saved network may contain)
 from tfunits import models
@@ -37,7 +39,7 @@ def load_model(run_or_file: str | pathlib.Path, *, epoch: int | None = None) -> 
     if epoch is not None:
         if not isinstance(epoch, int):
             raise UserError(f"epoch: expected a whole number, received {epoch!r}")
-        return _load_epoch(RunDir(path), epoch)
+        return load_epoch(RunDir(path), epoch)
     if path.suffix == ".keras":
         return load_file(path)
     run_dir = RunDir(path)
@@ -53,15 +55,26 @@ def load_model(run_or_file: str | pathlib.Path, *, epoch: int | None = None) -> 
     return load_file(run_dir.model)
 
 
-def _load_epoch(run_dir: RunDir, epoch: int) -> keras.Model:
+def _trained_folder(run_dir: RunDir) -> RunDir:
+    """The directory whose checkpoints led to a run's weights: that of the chosen weight decay, where there was one."""
+    if run_dir.config().training.weight_decay_choices is not None and run_dir.is_done("train"):
+        return run_dir.candidate(candidate_name(read_json(run_dir.done_file("train"))["weight_decay"]))
+    return run_dir
+
+
+def kept_epochs(run_dir: RunDir) -> list[int]:
+    """Epochs of a trained run whose networks can be loaded, rising."""
+    if not run_dir.is_done("train"):
+        return []
+    return Checkpoints(_trained_folder(run_dir).checkpoints).epochs()
+
+
+def load_epoch(run_dir: RunDir, epoch: int) -> keras.Model:
     """The network of a run as it was after an epoch whose checkpoint was kept."""
     if not run_dir.config_file.is_file():
         raise UserError(f"run_or_file: expected a run directory beside epoch={epoch}, received {str(run_dir.path)!r}")
     config = run_dir.config()
-    trained = run_dir
-    if config.training.weight_decay_choices is not None and run_dir.is_done("train"):
-        trained = run_dir.candidate(candidate_name(read_json(run_dir.done_file("train"))["weight_decay"]))
-    values = Checkpoints(trained.checkpoints).variables_at(epoch)
+    values = Checkpoints(_trained_folder(run_dir).checkpoints).variables_at(epoch)
     model = build_network(config, config.data.input_shape, config.data.num_classes)
     assign_variables(model.variables, values[: len(model.variables)])
     if config.training.average_decay:
@@ -91,3 +104,11 @@ def load_file(path: str | pathlib.Path) -> keras.Model:
         raise UserError(
             f"model file: expected a Keras model of known layers, received {str(path)!r} ({reason})"
         ) from None
+
+
+def digest_weights(model: keras.Model) -> str:
+    """SHA-256 of a network's weights, whatever the file around them."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()))
+    return digest.hexdigest()

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfunits import __version__, reports, training
 from tfunits.artifacts import RunDir, read_json, write_text
 from tfunits.configs import (
+    MEASURES_OF_STEPS,
     Cluster,
     ExecutionConfig,
     ExperimentConfig,
@@ -21,7 +22,8 @@ from tfunits.configs import (
     run_id,
     short_hash,
 )
-from tfunits.experiments.steps import STEP_FUNCTIONS, Run, fit, is_step_done, mark_step_done, steps_of
+from tfunits.experiments.run import Run
+from tfunits.experiments.steps import STEP_FUNCTIONS, fit, is_step_done, mark_step_done, steps_of
 
 _EXIT_FAILED = 1
 _RESTART = "start the same command on all machines, and it continues"
@@ -230,7 +232,8 @@ def _discard(run: Run) -> None:
         folders = [run_dir.checkpoints, *(candidate.checkpoints for candidate in run_dir.candidates())]
         for path in [*others, *(file for folder in folders for file in _unkept(folder, run.execution))]:
             path.unlink(missing_ok=True)
-    if keep == "metrics" and is_step_done(run_dir, "measure", run.config):
+    measuring = [step for step in steps_of(run.config, run.execution) if step in MEASURES_OF_STEPS]
+    if keep == "metrics" and all(is_step_done(run_dir, step, run.config) for step in ("measure", *measuring)):
         run_dir.model.unlink(missing_ok=True)
 
 
@@ -250,11 +253,13 @@ def _print_results(experiments: Sequence[ExperimentConfig], execution: Execution
         if len(table):
             print(reports.format_table(table))
             print("\n".join(reports.run_notes(records[0], measure)) + "\n")
+        for name, more in reports.further_tables(records[0], measure).items():
+            print(f"{name}\n{reports.format_table(more)}\n")
         _print_accuracies(records[0])
         print(f"run directory: {records[0].run_dir.path}")
     else:
         folder = root / f"grid-{short_hash([run_id(config) for config in experiments])}"
-        grid = reports.report_grid(records, measure, folder)
+        grid = reports.report_grid(records, measure, folder, untrained=reports.find_untrained(records, root, measure))
         print(reports.format_table(grid.table, index=False))
         if len(grid.gains):
             print("\ngains per doubling of width:")

@@ -209,7 +209,7 @@ def ablation_curves(
 
     settings = {
         "unit": unit, "order": order, "draws": draws, "levels": levels, "protocol": protocol, "seed": seed,
-        "split": split, **({} if standard_error is None else {"standard_error": standard_error}),
+        "split": split, **_stated(standard_error),
     }  # fmt: skip
     return AblationCurves(
         taps={name: curve(name) for name in keys}, joint=curve(_JOINT) if joint else None, settings=settings
@@ -293,7 +293,10 @@ def noise_curves(
         for name in names
     }
     joint_curve = curves.pop(_JOINT, None)
-    settings = {"noise": largest, "draws": draws, "levels": levels, "seed": seed, "split": split}
+    settings = {
+        "noise": largest, "draws": draws, "levels": levels, "seed": seed, "split": split,
+        **_stated(standard_error),
+    }  # fmt: skip
     return AblationCurves(taps=curves, joint=joint_curve, settings=settings)
 
 
@@ -383,7 +386,10 @@ def weight_ablation_curves(
             num_agreeing=agreeing[name],
         )
 
-    settings = {"unit": "weight", "draws": draws, "levels": levels, "seed": seed, "split": split}
+    settings = {
+        "unit": "weight", "draws": draws, "levels": levels, "seed": seed, "split": split,
+        **_stated(standard_error),
+    }  # fmt: skip
     return AblationCurves(
         taps={name: curve(name) for name in keys}, joint=curve(_JOINT) if joint else None, settings=settings
     )
@@ -395,6 +401,11 @@ def check_draws(draws: int, levels: int, standard_error: float | None) -> None:
     check_least("levels", levels, 2)
     if standard_error is not None and not standard_error > 0:
         raise ValueError(f"standard_error: expected a positive number, received {standard_error}")
+
+
+def _stated(standard_error: float | None) -> dict[str, float]:
+    """The setting, where there is one."""
+    return {} if standard_error is None else {"standard_error": standard_error}
 
 
 def _unit_shape(graph: Graph, name: str, key: TensorKey, unit: str) -> tuple[int, ...]:

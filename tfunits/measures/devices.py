@@ -38,7 +38,9 @@ class Piece:
 
 def devices_of(strategy: tf.distribute.Strategy | None) -> list[str | None]:
     """The devices of a strategy that this process has; TensorFlow's choice without a strategy."""
-    return list(strategy.extended.worker_devices) if strategy is not None else [None]
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+        return [None]
+    return list(strategy.extended.worker_devices)
 
 
 def most_examples(graph: Graph) -> int:

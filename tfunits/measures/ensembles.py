@@ -1,6 +1,7 @@
 """Several networks together, and one network without half of its units: what their outputs say."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,15 @@ import tensorflow as tf
 from scipy import special
 
 from tfunits.measures.devices import most_examples, run_pieces
-from tfunits.measures.inputs import Inputs, check_classifier, check_least, check_share, choose_taps, predict_classes
+from tfunits.measures.inputs import (
+    Inputs,
+    check_classifier,
+    check_least,
+    check_share,
+    choose_taps,
+    last_activation,
+    predict_classes,
+)
 from tfunits.measures.orders import MaskingPlan
 from tfunits.measures.perturbations import PerturbedRuns, UnitMasks
 from tfunits.statistics import BiasVariance, ensemble_errors
@@ -21,6 +30,9 @@ from tfunits.surgery import Graph
 Loss = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # Random choices of half of the units.
 DROPOUT_DRAWS = 10
+# Float32 probabilities whose logits are finite: of a softmax, and of a sigmoid, which may round to 1.
+_LEAST_PROBABILITY = np.finfo(np.float32).tiny
+_SIGMOID_ROUNDING = 1e-7
 
 
 def read_outputs(
@@ -63,7 +75,7 @@ def bias_variance(
     """Bias and variance of networks that differ in their seeds or training data.
 
     Args:
-      models: at least two functional models that give logits, or one output whose sign is the class.
+      models: at least two functional models that give logits or probabilities, or one output whose sign is the class.
       data: with labels: a `tfunits.datasets.Dataset` or a batched tf.data.Dataset of (inputs, labels).
       loss: "squared" or "cross_entropy"; see `tfunits.statistics.bias_variance`.
       split: which split of a `Dataset`.
@@ -77,8 +89,7 @@ def bias_variance(
     Source: Yang et al. 2020 (Rethinking bias-variance trade-off), sections 2 and 3; Doimo et al. 2022, appendix.
     """
     check_least("models", len(models), 2)
-    found = [read_outputs(model, data, split=split, strategy=strategy) for model in models]
-    return decompose(np.stack([outputs for outputs, _ in found]), found[0][1], loss=loss)
+    return decompose(*_read_scores(models, data, split, strategy), loss=loss)
 
 
 def ensemble_error_curve(
@@ -93,7 +104,7 @@ def ensemble_error_curve(
     """Error of ensembles of 1, 2, ..., all networks, float64 [networks]; the last is error_inf of Doimo et al.
 
     Args:
-      models: functional models that give logits, or one output whose sign is the class.
+      models: functional models that give logits or probabilities, or one output whose sign is the class.
       data: with labels: a `tfunits.datasets.Dataset` or a batched tf.data.Dataset of (inputs, labels).
       average: what is averaged, "logits" or "probabilities".
       seed: of the subsets of networks over which smaller ensembles are averaged.
@@ -106,8 +117,31 @@ def ensemble_error_curve(
     Source: Doimo et al. 2022, section 3; Geiger et al. 2020 for the average of logits.
     """
     check_least("models", len(models), 1)
+    return ensemble_errors(*_read_scores(models, data, split, strategy), average=average, seed=seed)
+
+
+def _read_scores(
+    models: Sequence[keras.Model], data: Any, split: str, strategy: tf.distribute.Strategy | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of several networks, [networks, examples, classes], and labels."""
     found = [read_outputs(model, data, split=split, strategy=strategy) for model in models]
-    return ensemble_errors(np.stack([outputs for outputs, _ in found]), found[0][1], average=average, seed=seed)
+    labels = found[0][1]
+    if not all(np.array_equal(labels, others) for _, others in found):
+        raise ValueError(
+            "data: expected the same examples in every pass, received other labels in a later one; "
+            "shuffle with reshuffle_each_iteration=False"
+        )
+    outputs = zip(models, (outputs for outputs, _ in found), strict=True)
+    return np.stack([_as_logits(last_activation(Graph(model)), part) for model, part in outputs]), labels
+
+
+def _as_logits(activation: str, outputs: np.ndarray) -> np.ndarray:
+    """Outputs without the softmax or sigmoid that ends a network, up to a constant an example."""
+    if activation == "softmax":
+        return np.log(np.maximum(outputs, _LEAST_PROBABILITY))
+    if activation == "sigmoid":
+        return special.logit(np.clip(outputs, _SIGMOID_ROUNDING, 1 - _SIGMOID_ROUNDING))
+    return outputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -169,8 +203,8 @@ def dropout_stability(
       share: of every tap's units that go, rounded down, in (0, 1].
       factor: of the units that stay; 2 keeps the mean of what half of them give on.
       draws: random choices, at least 1.
-      loss: (labels, outputs) -> loss of every example; if None the cross-entropy of logits, or max(0, 1 - y f) of one
-        output.
+      loss: (labels, outputs) -> loss of every example; if None the cross-entropy of logits or probabilities, or
+        max(0, 1 - y f) of one score.
       taps: names of the taps; all if None.
       seed: of the choices.
       split: which split of a `Dataset`.
@@ -194,11 +228,12 @@ def dropout_stability(
     for name, key in keys.items():
         shape = graph.shape(key)[1:]
         plan = MaskingPlan.draw(name, (*(1 for _ in shape[:-1]), shape[-1]), draws=draws, levels=2, seed=seed)
-        removed = int(share * plan.num_units)
+        # A share of a number of units that is whole on paper may fall just short of it.
+        removed = int(share * plan.num_units + 1e-9)
         kept = (plan.rank >= removed).reshape(draws, *plan.shape)
         masks[key] = UnitMasks((factor * kept).astype(np.float32))
     runs = PerturbedRuns(graph, {"dropped": masks}, lambda outputs: outputs[0])
-    loss = loss or _default_loss
+    loss = loss or functools.partial(_default_loss, last_activation(graph))
     losses: list[np.ndarray] = []
     wrong: list[np.ndarray] = []
     for piece, outputs, found in runs.run(inputs, "dropout stability", strategy=strategy):
@@ -216,8 +251,10 @@ def dropout_stability(
     )
 
 
-def _default_loss(labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    outputs = outputs.astype(np.float64)
+def _default_loss(activation: str, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    outputs = _as_logits(activation, outputs.astype(np.float64))
+    if outputs.shape[-1] == 1 and activation == "sigmoid":
+        return np.logaddexp(0, (1 - 2 * labels) * outputs[:, 0])
     if outputs.shape[-1] == 1:
         return np.maximum(0, 1 - (2 * labels - 1) * outputs[:, 0])
     return -special.log_softmax(outputs, axis=-1)[np.arange(len(labels)), labels]

@@ -197,9 +197,13 @@ def predict_classes(graph: Graph, outputs: list[tf.Tensor]) -> tf.Tensor:
     (scores,) = outputs
     if scores.shape[-1] != 1:
         return tf.argmax(scores, axis=-1, output_type=tf.int32)
+    threshold = 0.5 if last_activation(graph) in _PROBABILITIES else 0.0
+    return tf.cast(scores[..., 0] > threshold, tf.int32)
+
+
+def last_activation(graph: Graph) -> str:
+    """What makes a network's one output, in `activation_name`'s spelling: an activation, else the kind of layer."""
     last = graph.producer[graph.outputs[0]]
     while is_change_of_form(last) and last.inputs[0] in graph.producer:
         last = graph.producer[last.inputs[0]]
-    activation = activation_name(last.operation) or type(last.operation).__name__.lower()
-    threshold = 0.5 if activation in _PROBABILITIES else 0.0
-    return tf.cast(scores[..., 0] > threshold, tf.int32)
+    return activation_name(last.operation) or type(last.operation).__name__.lower()

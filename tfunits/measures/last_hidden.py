@@ -29,23 +29,26 @@ MAX_POINTS = 10_000
 TARGETS = ("layer", "chunk")
 # Gathered activations that stand in memory at once: 32 MiB of float32, about what a core's caches can hold in pieces.
 _GATHERED_VALUES = 2**23
+# Activations behind the scores, in `activation_name`'s spelling, that leave every predicted class as it is.
+_ORDER_KEEPING = ("linear", "logsoftmax", "sigmoid", "softmax", "tanh")
 
 
 def find_last_hidden(graph: Graph) -> tuple[TensorKey, keras.layers.Dense]:
     """The tensor that the last dense layer reads, and this layer.
 
     Raises:
-      ValueError: a network whose output is not that of a dense layer, but for a softmax or sigmoid.
+      ValueError: a network whose output is not that of a dense layer [batch, units], but for a softmax or sigmoid.
     """
     check_classifier(graph)
     key = graph.outputs[0]
     while key in graph.producer:
         call = graph.producer[key]
-        kind = type(call.operation).__name__
+        kind = activation_name(call.operation) or type(call.operation).__name__.lower()
         if isinstance(call.operation, keras.layers.Dense):
-            return call.inputs[0], call.operation
-        only_scales = kind in ("Softmax", "Sigmoid") or activation_name(call.operation) in ("softmax", "sigmoid")
-        if not (is_change_of_form(call) or only_scales) or kernel_of(call.operation) is not None:
+            if kind in _ORDER_KEEPING and len(graph.shape(call.inputs[0])) == 2:
+                return call.inputs[0], call.operation
+            break
+        if not (is_change_of_form(call) or kind in _ORDER_KEEPING) or kernel_of(call.operation) is not None:
             break
         key = call.inputs[0]
     raise ValueError(
@@ -186,8 +189,8 @@ def reconstruction(
     Returns: a `ReconstructionCurve`, with the noise floor and which sizes have too few rows.
 
     Raises:
-      ValueError: a size that the layer does not have, another target, no dense last layer, fewer than four examples,
-        or a model that is not functional.
+      ValueError: a size that the layer does not have, or none up to half of it for a map to a chunk, another target,
+        no dense last layer, fewer than four examples, or a model that is not functional.
 
     Source: Doimo et al. 2022, sections 2.2 and 3; DESIGN section 6.
     """
@@ -199,6 +202,8 @@ def reconstruction(
     width = int(np.prod(graph.shape(key)[1:]))
     to_chunk = target == "chunk"
     known = [size for size in check_sizes(sizes, width) if not to_chunk or 2 * size <= width]
+    if not known:
+        raise ValueError(f"sizes: expected one of at most half of {width} units for a map to a chunk, received {sizes}")
     read = _reader(graph, key)
     halves = [StreamingMoments(width), StreamingMoments(width)]
     for piece, features in run_pieces(

@@ -84,13 +84,13 @@ class _Variant:
     Attributes:
       segment: number of the segment.
       stacked: tensors at its start of which every trial has its own.
-      sites: tensors at its start, and layers in it, that are changed.
+      sites: tensors at its start, and layers in it, that are changed, each with the specs of its change's arguments.
       sparse: whether the arithmetic of masked channels is left out.
     """
 
     segment: int
     stacked: frozenset[TensorKey]
-    sites: tuple[Hashable, ...]
+    sites: tuple[tuple[Hashable, tuple[tf.TensorSpec, ...]], ...]
     sparse: bool
 
 
@@ -271,10 +271,11 @@ class PerturbedRuns:
     ) -> Any:
         """The tensors at the next cut, (for all trials, a trial each); of the last segment, what `read` gives."""
         plain, stacked = state
-        variant = _Variant(segment, frozenset(stacked), tuple(changes), sparse and bool(changes))
+        sites = tuple((site, tuple(map(_spec_of, arguments))) for site, arguments in changes.items())
+        variant = _Variant(segment, frozenset(stacked), sites, sparse and bool(changes))
         with self._tracing:
             if variant not in self._functions:
-                self._functions[variant] = self._trace(variant, changes)
+                self._functions[variant] = self._trace(variant)
         function, kept_plain, kept_stacked = self._functions[variant]
         found = function(
             [plain[key] for key in self._live[segment] if key not in stacked],
@@ -287,7 +288,7 @@ class PerturbedRuns:
             return found
         return dict(zip(kept_plain, found[0], strict=True)), dict(zip(kept_stacked, found[1], strict=True))
 
-    def _trace(self, variant: _Variant, changes: dict[Hashable, list[tf.Tensor]]) -> tuple:
+    def _trace(self, variant: _Variant) -> tuple:
         graph, segment = self._graph, variant.segment
         calls = self._calls(segment)
         last = segment == len(self._cuts) - 2
@@ -295,7 +296,7 @@ class PerturbedRuns:
         kept: dict[str, list[TensorKey]] = {"plain": [], "stacked": []}
         plain_keys = [key for key in self._live[segment] if key not in variant.stacked]
         stacked_keys = [key for key in self._live[segment] if key in variant.stacked]
-        masked_layers = [site for site in variant.sites if isinstance(site, keras.layers.Layer)]
+        masked_layers = [site for site, _ in variant.sites if isinstance(site, keras.layers.Layer)]
 
         def function(
             plain_values: list, stacked_values: list, change_values: list, num_trials: tf.Tensor, first: tf.Tensor
@@ -312,10 +313,12 @@ class PerturbedRuns:
                     tiled[key] = tf.tile(value, [num_trials, *([1] * (value.shape.rank - 1))])
                 return tiled[key]
 
-            for site, arguments in zip(variant.sites, change_values, strict=True):
+            for (site, _), arguments in zip(variant.sites, change_values, strict=True):
                 if isinstance(site, keras.layers.Layer):
                     kernel = kernel_of(site)
                     overrides.append((kernel, kernel.value * tf.cast(arguments[0], kernel.value.dtype)))
+                elif site not in stacked and site not in plain:
+                    continue  # Nothing reads it.
                 elif variant.sparse:
                     stacked[site] = _masked(stacked.get(site), plain.get(site), arguments[0])
                     channels.update(dict.fromkeys(sparse_calls(graph, calls, site), arguments[1]))
@@ -345,7 +348,7 @@ class PerturbedRuns:
         signature = [
             [graph.spec(key) for key in plain_keys],
             [graph.spec(key) for key in stacked_keys],
-            [[_spec_of(argument) for argument in arguments] for arguments in changes.values()],
+            [list(specs) for _, specs in variant.sites],
             tf.TensorSpec([], tf.int32),
             tf.TensorSpec([], tf.int64),
         ]

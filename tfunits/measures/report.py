@@ -1,13 +1,19 @@
 """Everything about the units of one network in one table."""
 
 import dataclasses
+import json
+import os
+import pathlib
 from typing import Any
 
 import keras
 import pandas as pd
+import tensorflow as tf
 
 from tfunits.measures.ablation import AblationCurves, ablation_curves
+from tfunits.measures.inputs import check_classifier, check_share
 from tfunits.measures.units import NetworkStatistics, unit_statistics
+from tfunits.surgery import Graph
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,35 +21,61 @@ class Report:
     """What the units of a network do.
 
     Attributes:
-      curves: ablation curves.
       statistics: second moments of the units.
+      curves: ablation curves; None where the report was stopped before.
       tolerance: of prunability.
       size: width multiplier, or None for raw fractions.
     """
 
-    curves: AblationCurves
     statistics: NetworkStatistics
+    curves: AblationCurves | None
     tolerance: float = 0.2
     size: float | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a tap, the network last: units, prunable, redundant, similar, dead, silent, constant."""
-        prunable = self.curves.prunability(self.tolerance, size=self.size).to_frame()
+        """One row a tap, the network last: units, prunable, redundant, similar, dead, silent, constant.
+
+        Columns: units; prunable, its largest over the draws, prunable_mean and area, of the ablation curve, where it
+        was measured; redundant, the share, with rank_limited, whether there were too few rows for it; similar, the
+        number of other units; dead, silent, constant, numbers of units.
+        """
         redundant = self.statistics.redundancy(size=self.size).to_frame()
         similar = self.statistics.similarity().to_frame()
         types = self.statistics.unit_types().to_frame()
-        return pd.concat(
-            [
-                prunable[["units", "prunable", "prunable_mean", "area"]],
-                redundant[["redundant", "rank_limited"]],
-                similar[["similar"]],
-                types[["dead", "silent", "constant"]],
-            ],
-            axis=1,
-        )
+        parts = [redundant[["units"]]]
+        if self.curves is not None:
+            prunable = self.curves.prunability(self.tolerance, size=self.size).to_frame()
+            parts.append(prunable[["prunable", "prunable_mean", "area"]])
+        parts += [
+            redundant[["redundant", "rank_limited"]],
+            similar[["similar"]],
+            types[["dead", "silent", "constant"]],
+        ]
+        return pd.concat(parts, axis=1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: settings, the table row by row, and the ablation curves as raw counts."""
+        rows = json.loads(self.to_frame().to_json(orient="index"))
+        return {
+            "settings": {**self.statistics.settings, "tolerance": self.tolerance, "size": self.size},
+            "complete": self.curves is not None,
+            "taps": rows,
+            "curves": None if self.curves is None else self.curves.to_dict(),
+        }
+
+    def save(self, path: str | pathlib.Path) -> None:
+        """Write `to_dict` as a JSON file, whole or not at all."""
+        path = pathlib.Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def __str__(self) -> str:
-        return self.to_frame().to_string(float_format=lambda x: f"{x:.3f}", na_rep="")
+        stopped = "" if self.curves is not None else "\nstopped before the ablation: prunable units are not known"
+        return self.to_frame().to_string(float_format=lambda x: f"{x:.3f}", na_rep="") + stopped
 
 
 def report(
@@ -54,8 +86,13 @@ def report(
     size: float | None = None,
     split: str = "test",
     seed: int = 0,
+    path: str | pathlib.Path | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> Report:
     """Prunable, redundant, similar, dead, silent and constant units of every tap of any functional model.
+
+    The statistics of the units come first, in one pass; the ablation, which takes longer, second. Ctrl-C during the
+    ablation ends with a report of what is finished.
 
     Args:
       model: a functional model that predicts classes.
@@ -64,18 +101,28 @@ def report(
       size: the network's width multiplier; None for raw fractions.
       split: which split of a `Dataset`.
       seed: of ablation orders and sampled rows.
+      path: a JSON file, written as soon as the statistics are there and again at the end.
+      strategy: whose devices share the work.
 
-    Returns: a `Report`, which prints as a table.
+    Returns: a `Report`, which prints as a table; `tfunits.reports.plot_units(report.to_frame(), title=...)` draws it.
 
     Raises:
       ValueError: as `ablation_curves` and `unit_statistics`.
 
     Example:
-      >>> table = tfunits.measures.report(model, images).to_frame()
+      >>> table = tfunits.measures.report(model, images, path="report.json").to_frame()
     """
-    return Report(
-        curves=ablation_curves(model, data, split=split, seed=seed),
-        statistics=unit_statistics(model, data, split=split, seed=seed),
-        tolerance=tolerance,
-        size=size,
-    )
+    check_share("tolerance", tolerance)
+    check_classifier(Graph(model))
+    statistics = unit_statistics(model, data, split=split, seed=seed, strategy=strategy)
+    found = Report(statistics=statistics, curves=None, tolerance=tolerance, size=size)
+    if path is not None:
+        found.save(path)
+    try:
+        curves = ablation_curves(model, data, split=split, seed=seed, strategy=strategy)
+    except KeyboardInterrupt:
+        return found
+    found = dataclasses.replace(found, curves=curves)
+    if path is not None:
+        found.save(path)
+    return found

@@ -14,7 +14,7 @@ _POOLING = ("MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePo
 _ZERO_AT_ZERO = frozenset(
     {"elu", "gelu", "hardtanh", "leakyrelu", "relu", "relu6", "selu", "silu", "softsign", "swish", "tanh"}
 )
-_LAYERS = frozenset({"ELU", "LeakyReLU", "LocalResponseNormalization", "PReLU", "ReLU"})
+_LAYERS = frozenset({"ELU", "LeakyReLU", "LocalResponseNormalization", "PReLU"})
 
 
 def keeps_zeros(graph: Graph, call: Call) -> bool:
@@ -24,6 +24,8 @@ def keeps_zeros(graph: Graph, call: Call) -> bool:
     if graph.shape(call.inputs[0])[-1] != graph.shape(call.outputs[0])[-1]:
         return False
     kind = type(call.operation).__name__
+    if kind == "ReLU":
+        return not (call.operation.threshold and call.operation.negative_slope)  # f(0) = -slope * threshold
     if kind in _LAYERS or kind.startswith(_POOLING) or is_change_of_form(call):
         return True
     return kind == "Activation" and activation_name(call.operation) in _ZERO_AT_ZERO
@@ -32,6 +34,9 @@ def keeps_zeros(graph: Graph, call: Call) -> bool:
 def can_leave_out(call: Call) -> bool:
     """Whether a layer can be run on some of its input's channels alone."""
     layer = call.operation
+    # Low-rank or quantised kernels are not what the layer multiplies with.
+    if kernel_of(layer) is None or getattr(layer, "quantization_mode", None):
+        return False
     if type(layer) is keras.layers.Dense:
         return True
     return type(layer) is keras.layers.Conv2D and layer.groups == 1 and layer.data_format == "channels_last"

@@ -230,7 +230,7 @@ def unit_statistics(
       max_rows: rows per tap and sampling; None or 0 for all of them.
       samplings: independent samplings of rows, where rows are sampled.
       precision: in which centred activations are multiplied before they are added up in float64: "float32", with
-        errors below 1e-6 of sqrt(C_ii C_jj), or "float64".
+        errors of up to a few 1e-6 of sqrt(C_ii C_jj), or "float64".
       seed: of the samplings.
       split: which split of a `Dataset`.
       strategy: whose devices share the forward passes; the numbers are the same.

@@ -2,12 +2,13 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from tfunits.artifacts import write_figure, write_table
 from tfunits.configs import MeasureConfig
+from tfunits.reports.chunks import width_table
 from tfunits.reports.plots import plot_against_width
 from tfunits.reports.records import NETWORK, RunRecord, flat_settings, tabulate, varied_settings
 from tfunits.reports.tables import gain_table, grid_table
@@ -31,13 +32,21 @@ class GridReport:
     files: Sequence[pathlib.Path]
 
 
-def report_grid(records: Sequence[RunRecord], measure: MeasureConfig, folder: pathlib.Path) -> GridReport:
-    """Write the report of a grid: runs.csv, and where widths differ gains.csv and width.png.
+def report_grid(
+    records: Sequence[RunRecord],
+    measure: MeasureConfig,
+    folder: pathlib.Path,
+    *,
+    untrained: Mapping[str, RunRecord] | None = None,
+) -> GridReport:
+    """Write the report of a grid: runs.csv, and where widths differ gains.csv and width.png; where they have chunks,
+    chunks.csv.
 
     Args:
       records: the finished runs.
       measure: with which options they were measured.
       folder: where the files go.
+      untrained: name of a run -> the same network untrained, whose gain then stands beside.
 
     Returns: a `GridReport`.
     """
@@ -48,12 +57,61 @@ def report_grid(records: Sequence[RunRecord], measure: MeasureConfig, folder: pa
     gains = pd.DataFrame()
     if frame["size"].nunique() > 1 and not frame.empty:
         skip_first = ("redundancy",) if measure.protocol == "authors" else ()
-        gains = gain_table(frame, skip_first=skip_first)
+        gains = _add_untrained(gain_table(frame, skip_first=skip_first), frame, untrained or {}, measure)
         write_table(folder / "gains.csv", gains)
         figure = plot_against_width(frame, _PLOTTED, title=_title(frame), skip_first=skip_first)
         write_figure(folder / "width.png", figure, _FIGURE_DPI)
         files += [folder / "gains.csv", folder / "width.png"]
+    chunked = _width_tables(records, measure)
+    if len(chunked):
+        write_table(folder / "chunks.csv", chunked)
+        files.append(folder / "chunks.csv")
     return GridReport(table=table, gains=gains, files=files)
+
+
+def _width_tables(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataFrame:
+    """Full networks against chunks of the widest, of every curve with several widths of the last hidden layer."""
+    varied = varied_settings([record.config for record in records])
+    by_curve: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if "train" in record.chunks:
+            by_curve.setdefault(_curve_name(record, varied), []).append(record)
+    parts = []
+    for curve, members in by_curve.items():
+        for split in dict.fromkeys(("train", measure.measured_splits[0])):
+            known = [record for record in members if split in record.chunks]
+            if len({record.chunks[split].width for record in known}) > 1:
+                table = width_table(known, split).reset_index()
+                parts.append(table.assign(curve=curve, split=split))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _add_untrained(
+    gains: pd.DataFrame, frame: pd.DataFrame, untrained: Mapping[str, RunRecord], measure: MeasureConfig
+) -> pd.DataFrame:
+    """A column with the gain of the same networks before training, where all of a curve's are there."""
+    names = {record.run_dir.name for record in untrained.values()}
+    trained = frame[~frame["run"].isin(names)]
+    complete = trained.groupby("curve")["run"].agg(lambda runs: all(run in untrained for run in runs))
+    curves = complete[complete].index
+    if gains.empty or not len(curves):
+        return gains
+    parts = []
+    for run, curve in trained[trained["curve"].isin(curves)].groupby("run")["curve"].first().items():
+        parts.append(_views(tabulate([untrained[run]], measure), measure).assign(curve=curve))
+    beside = gain_table(pd.concat(parts).drop_duplicates())
+    column = beside.set_index(["curve", "measure"])["gain"].rename("untrained_gain")
+    return gains.join(column, on=["curve", "measure"])
+
+
+def _views(frame: pd.DataFrame, measure: MeasureConfig) -> pd.DataFrame:
+    """Numbers of whole networks on the first measured split, of the first kind of unit; accuracies on test."""
+    split = measure.measured_splits[0]
+    wanted = (frame["tap"] == NETWORK) & (
+        ((frame["measure"] == "accuracy") & (frame["split"] == "test"))
+        | ((frame["measure"] != "accuracy") & (frame["split"] == split))
+    )
+    return frame[wanted & frame["unit"].isin(["", measure.ablation_unit[0]])].copy()
 
 
 def _title(frame: pd.DataFrame) -> str:
@@ -63,13 +121,7 @@ def _title(frame: pd.DataFrame) -> str:
 
 def _network_frame(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataFrame:
     """Numbers of whole networks on the first measured split (accuracy: on test), with a column that names curves."""
-    frame = tabulate([record for record in records if record.state == "finished"], measure)
-    split = measure.measured_splits[0]
-    wanted = (frame["tap"] == NETWORK) & (
-        ((frame["measure"] == "accuracy") & (frame["split"] == "test"))
-        | ((frame["measure"] != "accuracy") & (frame["split"] == split))
-    )
-    frame = frame[wanted & frame["unit"].isin(["", measure.ablation_unit[0]])].copy()
+    frame = _views(tabulate([record for record in records if record.state == "finished"], measure), measure)
     varied = varied_settings([record.config for record in records])
     names = {record.run_dir.name: _curve_name(record, varied) for record in records}
     frame["curve"] = frame["run"].map(names)

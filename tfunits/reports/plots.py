@@ -15,7 +15,14 @@ from tfunits.statistics import AblationCurve, UnitStatistics, gain
 # Okabe and Ito's palette, which the colour-blind can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 _MARKERS = "osD^vP*X"
-_PANEL_INCHES = 3.4
+PANEL_INCHES = 3.4
+# Kind of unit, with its order where it is not random -> what an ablation does.
+ABLATED = {
+    "channel": "channels masked",
+    "location": "locations masked",
+    "noise": "noise on activations",
+    "weights": "weights masked",
+}
 _LABELS = {
     "accuracy": "test accuracy",
     "prunability": "prunable units / units at size 4",
@@ -25,17 +32,20 @@ _LABELS = {
 _GROWING = ("prunability", "redundancy", "similarity")
 
 
-def plot_ablation(curves: Mapping[str, AblationCurve], *, title: str, tolerance: float = 0.2) -> Figure:
+def plot_ablation(
+    curves: Mapping[str, AblationCurve], *, title: str, tolerance: float = 0.2, is_noise: bool = False
+) -> Figure:
     """Agreement against the masked fraction: a line a tap (mean over draws, range shaded), the joint curve in black.
 
     Args:
       curves: tap -> curve; the joint one under "network".
       title: of the figure.
       tolerance: drawn as a dotted line at 1 - tolerance.
+      is_noise: whether the abscissa is the noise's standard deviation.
     """
-    figure = Figure(figsize=(1.5 * _PANEL_INCHES, 1.15 * _PANEL_INCHES), layout="constrained")
+    figure = Figure(figsize=(1.5 * PANEL_INCHES, 1.15 * PANEL_INCHES), layout="constrained")
     axes = figure.subplots()
-    for (name, curve), color in zip(curves.items(), _colors(len(curves)), strict=True):
+    for (name, curve), color in zip(curves.items(), colors_for(len(curves)), strict=True):
         joint = name == NETWORK
         color = "black" if joint else color
         axes.plot(
@@ -46,9 +56,11 @@ def plot_ablation(curves: Mapping[str, AblationCurve], *, title: str, tolerance:
             curve.fractions, curve.agreement.min(axis=0), curve.agreement.max(axis=0), color=color, alpha=0.12, lw=0
         )
     axes.axhline(1 - tolerance, color="grey", lw=0.8, ls=":")
-    axes.set(xlabel="masked share of units", ylabel="unchanged predictions", xlim=(0, 1), ylim=(0, 1.02), title=title)
+    abscissa = "noise / std of activations" if is_noise else "masked share of units"
+    largest = max(curve.fractions[-1] for curve in curves.values())
+    axes.set(xlabel=abscissa, ylabel="unchanged predictions", xlim=(0, largest), ylim=(0, 1.02), title=title)
     axes.legend(fontsize=7, ncols=1 if len(curves) <= 8 else 3)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -57,7 +69,7 @@ def plot_correlations(statistics: Mapping[str, UnitStatistics], *, title: str) -
     count = len(statistics)
     columns = min(count, 4)
     rows = -(-count // columns)
-    figure = Figure(figsize=(0.8 * _PANEL_INCHES * columns, 0.7 * _PANEL_INCHES * rows), layout="constrained")
+    figure = Figure(figsize=(0.8 * PANEL_INCHES * columns, 0.7 * PANEL_INCHES * rows), layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for axes, (name, units) in zip(panels, statistics.items(), strict=False):
         histogram = units.correlation_histogram.sum(axis=0)
@@ -68,16 +80,49 @@ def plot_correlations(statistics: Mapping[str, UnitStatistics], *, title: str) -
         similar = units.mean_similar()
         axes.set_title(f"{name}: {similar:.3g} of {units.num_units - 1} similar", fontsize=8)
         axes.set(xlabel="|r|", ylabel="density", xlim=(0, 1))
-        _tidy(axes)
+        tidy(axes)
     for axes in panels[count:]:
         axes.remove()
     figure.suptitle(title, fontsize=10)
     return figure
 
 
+def plot_units(frame: pd.DataFrame, *, title: str) -> Figure:
+    """What the units of a network do, a row a layer: shares that are prunable, redundant, dead, silent, constant; and
+    how many others a unit is similar to.
+
+    Args:
+      frame: from `tfunits.measures.Report.to_frame`, or read back from the JSON that it writes.
+      title: of the figure.
+    """
+    taps = frame.drop(index=NETWORK, errors="ignore")
+    shares = {name: taps[name].astype(float) for name in ("prunable", "redundant") if name in taps}
+    for name in ("dead", "silent", "constant"):
+        if name in taps:
+            shares[name] = taps[name].astype(float) / taps["units"].astype(float)
+    positions = np.arange(len(taps))
+    height = 0.8 / max(1, len(shares))
+    figure = Figure(figsize=(2.6 * PANEL_INCHES, 1.0 + 0.3 * max(4, len(taps))), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1), sharey=True)
+    for index, ((name, values), color) in enumerate(zip(shares.items(), COLORS, strict=False)):
+        left.barh(positions + (index + 0.5) * height - 0.4, values, height, color=color, label=name)
+    similar = taps["similar"].astype(float) / (taps["units"].astype(float) - 1).clip(lower=1)
+    right.barh(positions, similar, 0.7, color=COLORS[5])
+    left.set_yticks(positions, [f"{name} ({units})" for name, units in zip(taps.index, taps["units"], strict=True)])
+    left.tick_params(axis="y", labelsize=7)
+    left.set_ylim(len(taps) - 0.5, -0.5)
+    left.set(xlabel="share of the layer's units", xlim=(0, 1))
+    right.set(xlabel="similar share of the others", xlim=(0, 1))
+    left.legend(fontsize=7)
+    for axes in (left, right):
+        tidy(axes)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
 def plot_training(history: pd.DataFrame, *, title: str) -> Figure:
     """Loss and accuracy of training and validation against the epoch."""
-    figure = Figure(figsize=(2.2 * _PANEL_INCHES, _PANEL_INCHES), layout="constrained")
+    figure = Figure(figsize=(2.2 * PANEL_INCHES, PANEL_INCHES), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         # A training without a validation set has no such columns.
         columns = [name for name in (f"train_{quantity}", f"validation_{quantity}") if name in history]
@@ -87,7 +132,7 @@ def plot_training(history: pd.DataFrame, *, title: str) -> Figure:
         if quantity == "loss" and (history[columns] > 0).all(axis=None):
             axes.set_yscale("log")
         axes.legend(fontsize=7)
-        _tidy(axes)
+        tidy(axes)
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -105,12 +150,12 @@ def plot_against_width(
       title: of the figure.
       skip_first: measures whose smallest doubling is left out of the gain.
     """
-    figure = Figure(figsize=(_PANEL_INCHES * len(measures), 1.05 * _PANEL_INCHES), layout="constrained")
+    figure = Figure(figsize=(PANEL_INCHES * len(measures), 1.05 * PANEL_INCHES), layout="constrained")
     curves = list(dict.fromkeys(frame["curve"]))
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(measures))), measures, strict=True):
         part = frame[frame["measure"] == name]
         gains = []
-        for curve, color, marker in zip(curves, _colors(len(curves)), _cycle(_MARKERS, len(curves)), strict=True):
+        for curve, color, marker in zip(curves, colors_for(len(curves)), _cycle(_MARKERS, len(curves)), strict=True):
             grouped = part[part["curve"] == curve].groupby("size")["value"]
             mean, std = grouped.mean(), grouped.std(ddof=1)
             if mean.empty:
@@ -124,7 +169,7 @@ def plot_against_width(
         axes.minorticks_off()
         axes.set(xlabel="width (size)", ylabel=_LABELS.get(name, name))
         _scale_growth(axes, name, part["value"], gains)
-        _tidy(axes)
+        tidy(axes)
     if len(curves) > 1:
         lines = {
             label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
@@ -152,7 +197,7 @@ def _size_label(size: float) -> str:
     return f"1/{1 / size:g}" if size < 1 and 1 / size == int(1 / size) else f"{size:g}"
 
 
-def _colors(count: int) -> list:
+def colors_for(count: int) -> list:
     """Colours for lines: the palette, or an even colour map for many."""
     if count <= len(COLORS):
         return list(COLORS[:count])
@@ -163,6 +208,7 @@ def _cycle(items: str, count: int) -> list[str]:
     return [items[i % len(items)] for i in range(count)]
 
 
-def _tidy(axes: matplotlib.axes.Axes) -> None:
+def tidy(axes: matplotlib.axes.Axes) -> None:
+    """Axes without a frame at the top and the right, and a title that fits."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.title.set_fontsize(min(10, axes.title.get_fontsize()))

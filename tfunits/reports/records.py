@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,10 @@ import pandas as pd
 
 from tfunits.artifacts import RunDir, read_arrays, read_json
 from tfunits.configs import ExperimentConfig, MeasureConfig, UserError, resolve_defaults
-from tfunits.statistics import AblationCurve, UnitStatistics
+from tfunits.statistics import AblationCurve, ChunkErrors, ReconstructionCurve, UnitStatistics
 
 NETWORK = "network"
+_EPOCH = re.compile(r"@(\d+)-")
 _COLUMNS = ("run", "model", "dataset", "size", "seed", "state", "split", "unit", "tap", "measure", "value")
 
 
@@ -26,8 +28,12 @@ class RunRecord:
       config: the experiment.
       state: of `artifacts.STATES`.
       accuracy: split -> {"accuracy": ..., "loss": ...}.
-      curves: (split, unit) -> tap -> curve; the joint curve under "network".
+      curves: (split, unit) -> tap -> curve; the joint curve under "network". Of other than random orders the unit has
+        the order behind it: "channel targeted"; of noise and of weights it is "noise" or "weights".
       statistics: split -> tap -> statistics of its units.
+      chunks: split -> errors of chunks of the last hidden layer.
+      reconstructions: (split, target) -> reconstruction from such chunks.
+      values: measure -> what its JSON holds, one entry a file: of dimension, kinds and stability.
       chosen_weight_decay: what validation chose, where there was a choice.
     """
 
@@ -37,12 +43,28 @@ class RunRecord:
     accuracy: dict[str, dict[str, float]]
     curves: dict[tuple[str, str], dict[str, AblationCurve]]
     statistics: dict[str, dict[str, UnitStatistics]]
+    chunks: dict[str, ChunkErrors] = dataclasses.field(default_factory=dict)
+    reconstructions: dict[tuple[str, str], ReconstructionCurve] = dataclasses.field(default_factory=dict)
+    values: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     chosen_weight_decay: float | None = None
 
     @property
     def size(self) -> float | None:
         """Width multiplier; None for a user's own network, whose fractions stay raw."""
         return None if self.config.model.is_file else self.config.model.size
+
+    def outputs(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """The network's outputs [examples, classes] and the labels on a split, as its run has stored them.
+
+        Raises:
+          UserError: a run that has none.
+        """
+        names = [split, f"{split}_labels"]
+        if self.run_dir.logits.is_file():
+            found = read_arrays(self.run_dir.logits)
+            if split in found:
+                return found[split], found[names[1]]
+        raise UserError(f"{self.run_dir.name}: expected stored outputs on {split} data; add the step measure")
 
 
 def find_runs(run_root: str | pathlib.Path) -> list[RunDir]:
@@ -57,12 +79,22 @@ def find_runs(run_root: str | pathlib.Path) -> list[RunDir]:
     return [RunDir(path.parent) for path in sorted(root.glob("*/config.json"))]
 
 
-def read_run(run_dir: RunDir, measure: MeasureConfig | None = None) -> RunRecord:
+def read_dynamics(run_dir: RunDir, measure: MeasureConfig | None = None) -> dict[int, RunRecord]:
+    """Epoch -> what was measured after it, of the epochs that the step dynamics measured, rising.
+
+    Arguments and errors as `read_run`.
+    """
+    epochs = {int(match[1]) for path in run_dir.measures.glob("*@*.json") if (match := _EPOCH.search(path.name))}
+    return {epoch: read_run(run_dir, measure, epoch=epoch) for epoch in sorted(epochs)}
+
+
+def read_run(run_dir: RunDir, measure: MeasureConfig | None = None, *, epoch: int | None = None) -> RunRecord:
     """Everything that a run directory holds of one way of measuring.
 
     Args:
       run_dir: of the run.
       measure: which options, where a run was measured with several; the defaults if None.
+      epoch: what the step dynamics measured after this epoch; of the trained network if None.
 
     Raises:
       ValueError: a damaged file; the error names it.
@@ -70,8 +102,11 @@ def read_run(run_dir: RunDir, measure: MeasureConfig | None = None) -> RunRecord
     measure = measure or MeasureConfig()
     curves: dict[tuple[str, str], dict[str, AblationCurve]] = {}
     statistics: dict[str, dict[str, UnitStatistics]] = {}
-    accuracy = {}
-    for path in sorted(run_dir.measures.glob("*.json")):
+    accuracy, chunks, reconstructions, values = {}, {}, {}, {}
+    mark = "" if epoch is None else f"@{epoch}"
+    for path in sorted(run_dir.measures.glob(f"*{mark}-*.json")):
+        if epoch is None and "@" in path.name:
+            continue
         stored = read_json(path)
         try:
             settings = stored["settings"]
@@ -80,10 +115,17 @@ def read_run(run_dir: RunDir, measure: MeasureConfig | None = None) -> RunRecord
             if stored["measure"] == "accuracy":
                 accuracy = stored["splits"]
             elif stored["measure"] == "ablation":
-                curves[settings["split"], settings["unit"]] = _read_curves(stored)
+                curves[settings["split"], _unit_label(settings)] = _read_curves(stored)
             elif stored["measure"] == "units":
                 arrays = read_arrays(path.with_suffix(".npz"))
                 statistics[settings["split"]] = _split_arrays(arrays, list(stored["taps"]))
+            elif stored["measure"] == "chunks":
+                chunks[settings["split"]] = ChunkErrors.from_arrays(read_arrays(path.with_suffix(".npz")))
+            elif stored["measure"] == "reconstruction":
+                found = ReconstructionCurve.from_arrays(read_arrays(path.with_suffix(".npz")))
+                reconstructions[settings["split"], settings["target"]] = found
+            else:
+                values.setdefault(stored["measure"], []).append(stored)
         except (KeyError, TypeError, AttributeError, FileNotFoundError) as error:
             raise UserError(
                 f"{path}: expected a whole measure, received a damaged one ({error!r}); delete it and measure again"
@@ -97,8 +139,19 @@ def read_run(run_dir: RunDir, measure: MeasureConfig | None = None) -> RunRecord
         accuracy=accuracy,
         curves=curves,
         statistics=statistics,
+        chunks=chunks,
+        reconstructions=reconstructions,
+        values=values,
         chosen_weight_decay=read_json(run_dir.done_file("train"))["weight_decay"] if has_choice else None,
     )
+
+
+def _unit_label(settings: Mapping[str, Any]) -> str:
+    """What one unit of an ablation is, and in which order units went."""
+    order = settings.get("order", "random")
+    if order in ("noise", "weights"):
+        return order
+    return settings["unit"] if order == "random" else f"{settings['unit']} {order}"
 
 
 def _read_curves(stored: Mapping[str, Any]) -> dict[str, AblationCurve]:
@@ -110,16 +163,25 @@ def _read_curves(stored: Mapping[str, Any]) -> dict[str, AblationCurve]:
 def _is_wanted(name: str, settings: dict[str, Any], measure: MeasureConfig) -> bool:
     """Whether a stored measure was made with the options asked for."""
     if name == "ablation":
-        return (settings["draws"], settings["levels"], settings["protocol"], settings["seed"]) == (
-            measure.draws, measure.levels, measure.protocol, measure.measure_seed
+        return (
+            settings["draws"], settings["levels"], settings["protocol"], settings["seed"],
+            settings.get("standard_error"),
+        ) == (
+            measure.draws, measure.levels, measure.protocol, measure.measure_seed, measure.standard_error,
         )  # fmt: skip
     if name == "units":
         return (
-            settings["max_rows"], settings["samplings"], settings["similarity_threshold"], settings["seed"]
+            settings["max_rows"], settings["samplings"], settings["similarity_threshold"], settings["seed"],
+            settings.get("precision", "float32"),
         ) == (
-            measure.max_rows or "all", measure.samplings, measure.similarity_threshold, measure.measure_seed
+            measure.max_rows or "all", measure.samplings, measure.similarity_threshold, measure.measure_seed,
+            measure.moments_precision,
         )  # fmt: skip
-    return True
+    if name == "chunks":
+        return (settings["draws"], settings["seed"]) == (measure.chunk_draws, measure.measure_seed)
+    if name == "reconstruction":
+        return (settings["draws"], settings["seed"]) == (measure.reconstruction_draws, measure.measure_seed)
+    return settings.get("seed", measure.measure_seed) == measure.measure_seed
 
 
 def _split_arrays(arrays: dict[str, np.ndarray], taps: list[str]) -> dict[str, UnitStatistics]:
@@ -188,6 +250,7 @@ def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, s
             }
             for name, value in found.items():
                 yield split, unit, tap, name, value
+    yield from _chunk_numbers(record)
     for split, by_tap in record.statistics.items():
         found = {tap: _unit_numbers(units, record.size, measure) for tap, units in by_tap.items()}
         for tap, values in found.items():
@@ -197,6 +260,26 @@ def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, s
             yield split, "", NETWORK, name, float(np.mean([values[name] for values in found.values()]))
         for name in ("units", "dead", "silent", "constant"):
             yield split, "", NETWORK, name, float(np.sum([values[name] for values in found.values()]))
+
+
+def _chunk_numbers(record: RunRecord) -> Iterator[tuple[str, str, str, str, float]]:
+    """(split, unit, tap, measure, value) of the last hidden layer, of kinds of units and of dropout stability."""
+    for split, errors in record.chunks.items():
+        for name, value in (("clone_size", errors.clone_size()), ("clones", errors.num_clones())):
+            yield split, "", NETWORK, name, np.nan if value is None else value
+        yield split, "", NETWORK, "last_width", errors.width
+    for stored in record.values.get("dimension", ()):
+        yield stored["settings"]["split"], "", NETWORK, "intrinsic_dimension", stored["value"]
+    for stored in record.values.get("kinds", ()):
+        for tap, row in [*stored["taps"].items(), (NETWORK, stored["network"])]:
+            for name, value in row.items():
+                if name not in ("units", "rank_limited", "silent", "constant"):
+                    yield stored["settings"]["split"], "", tap, name, value
+    for stored in record.values.get("stability", ()):
+        unit = f"half dropped, times {stored['settings']['factor']:g}"
+        for name in ("loss", "error"):
+            change = float(np.mean(stored[f"dropped_{name}"])) - stored[name]
+            yield stored["settings"]["split"], unit, NETWORK, f"{name}_change", change
 
 
 def _mean_area(taps: dict[str, AblationCurve]) -> float:

@@ -193,10 +193,10 @@ def _best_exponents(widths: np.ndarray, values: np.ndarray) -> np.ndarray:
     num_steps = 2 + int(2 * _STEEPEST * np.ptp(logs) / _LARGEST_STEP)
     grid = np.linspace(-_STEEPEST, _STEEPEST, num_steps + 1)
     best = np.argmax((directions @ shapes(grid).T) ** 2, axis=1)
-    exponents = grid[best]
-    inside = np.flatnonzero((best > 0) & (best < num_steps))
-    found = elementwise.find_root(slope, (grid[best[inside] - 1], grid[best[inside] + 1]), args=(inside,))
-    exponents[inside] = np.where(found.success, found.x, exponents[inside])
+    bracket = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, num_steps)]
+    found = elementwise.find_root(slope, bracket, args=(np.arange(len(values)),))
+    # At an end of the grid, or where float64 cannot tell neighbours apart, the slope does not change its sign.
+    exponents = np.where(found.success, found.x, grid[best])
     return np.where(scale[:, 0] > 0, exponents, np.nan)
 
 

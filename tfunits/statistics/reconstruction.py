@@ -1,12 +1,16 @@
 """How well a chunk of units determines the others, from their covariance alone."""
 
+import concurrent.futures
 import dataclasses
+import functools
+import os
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
 from tfunits.statistics.moments import Moments
 
@@ -16,6 +20,8 @@ RIDGE_PENALTY = 1e-8
 CORRELATION_FLOOR = 1e-8
 # Chunks of more units than this share of the rows are fitted too closely to judge in-sample (DESIGN section 6).
 _LARGEST_CHUNK_PER_ROW = 0.1
+# A residual of less than this share of a unit's variance is rounding of its covariances, and correlated with none.
+_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +82,10 @@ def reconstruct(
     weights = _solve(covariance[np.ix_(chunk, chunk)], shrinkage, crossed)
     whole = covariance[np.ix_(target, target)]
     residual = whole - (crossed + shrinkage * weights).T @ weights
-    found = {"r2": _r2(np.trace(residual), np.trace(whole)), "correlation": mean_absolute_correlation(residual)}
+    found = {
+        "r2": _r2(np.trace(residual), np.trace(whole)),
+        "correlation": mean_absolute_correlation(_without_rounding(residual, whole)),
+    }
     if held_out is not None:
         other = held_out.covariance
         other_whole = other[np.ix_(target, target)]
@@ -86,9 +95,10 @@ def reconstruct(
         offset = shift[target] - weights.T @ shift[chunk]
         # About zero, not about their own mean: the intercept was fitted too.
         squares = (held_out.count - 1) * np.trace(other_residual) + held_out.count * (offset**2).sum()
-        outside = ~np.isin(target, chunk)
         found["held_out_r2"] = _r2(squares, (held_out.count - 1) * np.trace(other_whole))
-        found["held_out_correlation"] = mean_absolute_correlation(other_residual[np.ix_(outside, outside)])
+        outside = np.ix_(*2 * [~np.isin(target, chunk)])
+        other_residual = _without_rounding(other_residual[outside], other_whole[outside])
+        found["held_out_correlation"] = mean_absolute_correlation(other_residual)
     return Reconstruction(**found)
 
 
@@ -102,9 +112,15 @@ def _solve(matrix: np.ndarray, shrinkage: float, right: np.ndarray) -> np.ndarra
         return (vectors / np.maximum(values, shrinkage)) @ (vectors.T @ right)
 
 
+def _without_rounding(residual: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """A covariance of residuals, 0 for units of which the map leaves nothing but rounding."""
+    left = np.diag(residual) > _ROUNDING * np.diag(whole)
+    return np.where(np.outer(left, left), residual, 0)
+
+
 def _r2(residual: float, total: float) -> float:
-    """1 - residual / total; of units that never change, which any map reconstructs, 1."""
-    return float(1 - residual / total) if total > 0 else 1.0
+    """1 - residual / total; of units that never change 1 where they are hit and 0 where they are missed."""
+    return float(1 - residual / total) if total > 0 else float(residual <= 0)
 
 
 def mean_absolute_correlation(covariance: np.ndarray) -> float:
@@ -204,15 +220,16 @@ def reconstruction_curve(
     width, whole = even.num_units, even.merge(odd)
     if to_chunk and 2 * max(sizes) > width:
         raise ValueError(f"sizes: expected at most half of {width} units, received {max(sizes)}; leave larger ones out")
-    rows = []
-    for size, orders in zip(sizes, draws, strict=True):
-        found = []
-        for order in orders:
-            chunk, target = order[:size], order[size : 2 * size] if to_chunk else None
-            inside = reconstruct(whole, chunk, target=target)
-            outside = reconstruct(even, chunk, held_out=odd, target=target)
-            found.append((inside.r2, inside.correlation, outside.held_out_r2, outside.held_out_correlation))
-        rows.append(found)
+
+    def run(size: int, order: np.ndarray) -> tuple[float, ...]:
+        chunk, target = order[:size], order[size : 2 * size] if to_chunk else None
+        inside = reconstruct(whole, chunk, target=target)
+        outside = reconstruct(even, chunk, held_out=odd, target=target)
+        return inside.r2, inside.correlation, outside.held_out_r2, outside.held_out_correlation
+
+    # Many small fits: side by side on one thread each, since threads within them would mostly wait for each other.
+    with threadpool_limits(1, "blas"), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = [list(pool.map(functools.partial(run, size), orders)) for size, orders in zip(sizes, draws, strict=True)]
     table = np.array(rows, np.float64)
     return ReconstructionCurve(
         width=width,

@@ -1,10 +1,12 @@
 """What second moments say of the units of one layer."""
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tfunits.statistics.components import count_components, principal_variances
 from tfunits.statistics.correlation import correlation_histogram, correlation_matrix, count_similar
@@ -33,7 +35,8 @@ class UnitStatistics:
       num_similar: other units with |r| at or above `similarity_threshold`, int64 [samplings, units].
       correlation_histogram: pairs of units by |r|, in 50 bins of [0, 1], int64 [samplings, 50].
       constant: units that never change, bool [samplings, units].
-      selectivity: of every unit for one class, float64 [units] in [-1, 1]; NaN where there were no labels.
+      selectivity: of every unit for one class, float64 [units], in [0, 1] unless it is negative somewhere; NaN
+        where there were no labels.
       similarity_threshold: |r| from which two units are similar.
     """
 
@@ -68,12 +71,15 @@ class UnitStatistics:
         correlations = [correlation_matrix(m.covariance, m.constant) for m in moments]
         # Rounding noise of units that never change is no component.
         varying = [np.where(np.outer(~m.constant, ~m.constant), m.covariance, 0) for m in moments]
+        # Side by side on one thread each: threads within a decomposition mostly wait for each other.
+        with threadpool_limits(1, "blas"), concurrent.futures.ThreadPoolExecutor(len(moments)) as pool:
+            variances = np.array(list(pool.map(principal_variances, varying)))
         return cls(
             num_rows=moments[0].count,
             mean=np.array([m.mean for m in moments]),
             std=np.array([m.std for m in moments]),
             active_share=np.asarray(active_share, np.float64),
-            principal_variances=np.array([principal_variances(covariance) for covariance in varying]),
+            principal_variances=variances,
             num_similar=np.array([count_similar(r, similarity_threshold) for r in correlations]),
             correlation_histogram=np.array([correlation_histogram(r) for r in correlations]),
             constant=np.array([m.constant for m in moments]),

@@ -5,10 +5,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfunits.surgery.graph import Call, Graph, TensorKey
+from tfunits.surgery.graph import Call, Graph, TensorKey, weights_of
 
 # In separable layers the last of these mixes channels.
 _KERNELS = ("pointwise_kernel", "kernel", "depthwise_kernel")
+# Their kernels end in (outputs, inputs).
+_TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
+# Operations without weights whose units are not those that they read, even where they are equally many.
+_MIXING = frozenset({"AdditiveAttention", "Attention", "Dot", "Einsum", "Matmul", "Permute", "Tensordot", "Transpose"})
 
 
 def kernel_of(layer: Any) -> keras.Variable | None:
@@ -66,20 +70,21 @@ def incoming_norms(graph: Graph, key: TensorKey) -> np.ndarray:
     """
     known: dict[TensorKey, np.ndarray] = {}
     wanted = {key}
+    for call in feeding_layers(graph, key):
+        weights = np.abs(keras.ops.convert_to_numpy(kernel_of(call.operation)).astype(np.float64))
+        if isinstance(call.operation, _TRANSPOSED):
+            weights = np.swapaxes(weights, -1, -2)
+        # A depthwise kernel's last two axes are the channel and its multiplier, which make the units together.
+        norms = weights.reshape(-1, graph.shape(call.outputs[0])[-1]).sum(axis=0)
+        known.update(dict.fromkeys(call.outputs, norms))
     for call in reversed(graph.calls):
-        if wanted.intersection(call.outputs) and kernel_of(_producer(graph, call.outputs[0]).operation) is None:
+        if wanted.intersection(call.outputs) and not known.keys() & set(call.outputs):
             wanted.update(call.inputs)
     for call in graph.calls:
-        if not wanted.intersection(call.outputs):
+        if call.outputs[0] in known or not wanted.intersection(call.outputs):
             continue
-        kernel = kernel_of(call.operation)
         num_units = graph.shape(call.outputs[0])[-1]
-        if kernel is not None:
-            weights = np.abs(keras.ops.convert_to_numpy(kernel).astype(np.float64))
-            # A depthwise kernel's last two axes are the channel and its multiplier, which make the units together.
-            depthwise = num_units != weights.shape[-1]
-            norms = weights.sum(axis=(0, 1)).ravel() if depthwise else weights.reshape(-1, num_units).sum(axis=0)
-        elif type(call.operation).__name__ == "Concatenate":
+        if _joins(graph, call):
             norms = np.concatenate([known[read] for read in call.inputs])
         else:
             # A flattened map repeats its channels; a gate of one unit counts for all.
@@ -96,13 +101,25 @@ def _producer(graph: Graph, key: TensorKey) -> Call:
             "that are the network's input; leave that tap out"
         )
     call = graph.producer[key]
-    sizes = [graph.shape(read)[-1] for read in call.inputs]
-    made = graph.shape(key)[-1]
-    joins = type(call.operation).__name__ == "Concatenate" and sum(sizes) == made
-    passes = all(size in (1, made) or made % size == 0 for size in sizes)
-    if kernel_of(call.operation) is None and not joins and not passes:
+    sizes, made = [graph.shape(read)[-1] for read in call.inputs], graph.shape(key)[-1]
+    passes = not _mixes(call) and all(size in (1, made) or made % size == 0 for size in sizes)
+    if kernel_of(call.operation) is None and not _joins(graph, call) and not passes:
         raise ValueError(
             f"taps: expected units that dense or convolutional layers of {graph.model.name!r} feed, received units "
             f"that {call.name!r} mixes; leave that tap out"
         )
     return call
+
+
+def _joins(graph: Graph, call: Call) -> bool:
+    """Whether a call puts units beside one another."""
+    sizes = [graph.shape(read)[-1] for read in call.inputs]
+    return type(call.operation).__name__ == "Concatenate" and sum(sizes) == graph.shape(call.outputs[0])[-1]
+
+
+def _mixes(call: Call) -> bool:
+    """Whether each of a call's units may come from all units that it reads, as in recurrent and attention layers."""
+    kind = type(call.operation).__name__
+    has_matrices = any(len(variable.shape) > 1 for variable in weights_of([call]))
+    # One number an entry, whatever their rank.
+    return kind in _MIXING or (has_matrices and kind != "PReLU" and not kind.endswith("Normalization"))

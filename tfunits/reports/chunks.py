@@ -1,0 +1,169 @@
+"""Chunks of the last hidden layer of one run, and of runs of several widths."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tfunits.configs import MeasureConfig, UserError
+from tfunits.reports.plots import COLORS, PANEL_INCHES, tidy
+from tfunits.reports.records import RunRecord
+from tfunits.statistics import FITTED_ERROR, ensemble_errors, ensemble_wrong, first_at_most
+
+# Doimo et al. 2022, figures 2 and 3: the guide beside which errors are seen to decay.
+_GUIDE_EXPONENT = -0.5
+
+
+def chunk_table(record: RunRecord) -> pd.DataFrame:
+    """One row a chunk size: errors on every split, R2 and residual correlations.
+
+    Columns: <split>_error, and of the first reconstruction r2, correlation (in-sample, all pairs), held_out_r2,
+    held_out_correlation (pairs outside the chunk), noise_floor, too_few_rows.
+    """
+    parts = [errors.to_frame()["error"].rename(f"{split}_error") for split, errors in record.chunks.items()]
+    whole = [curve for (_, target), curve in record.reconstructions.items() if target == "layer"]
+    parts += [whole[0].to_frame()] if whole else []
+    return pd.concat(parts, axis=1) if parts else pd.DataFrame()
+
+
+def plot_chunks(record: RunRecord, *, title: str) -> Figure:
+    """Errors of chunks against their size, w* marked, and how well chunks reconstruct the layer.
+
+    Args:
+      record: of a run with chunks or reconstructions.
+      title: of the figure.
+    """
+    figure = Figure(figsize=(2.2 * PANEL_INCHES, PANEL_INCHES), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (split, errors), color in zip(record.chunks.items(), COLORS, strict=False):
+        left.errorbar(
+            errors.sizes, errors.errors, errors.error_std, marker="o", ms=3.5, capsize=2, color=color, label=split
+        )
+        if split == "train" and errors.clone_size() is not None:
+            left.axvline(errors.clone_size(), color="grey", lw=0.8, ls=":")
+            left.text(errors.clone_size(), 0.98, " $w^*$", transform=left.get_xaxis_transform(), va="top", fontsize=8)
+    left.axhline(FITTED_ERROR, color="grey", lw=0.8, ls=":")
+    left.set_xscale("log", base=2)
+    # Errors of nought have a place too.
+    left.set_yscale("symlog", linthresh=FITTED_ERROR / 2)
+    left.set(xlabel="units in the chunk", ylabel="error", ylim=(0, 1))
+    left.legend(fontsize=7)
+    for (split, target), curve in record.reconstructions.items():
+        if target == "layer":
+            frame = curve.to_frame()
+            right.plot(
+                frame.index, frame["held_out_r2"], "o-", ms=3.5, color=COLORS[0], label=f"$R^2$, held out, {split}"
+            )
+            right.plot(
+                frame.index, frame["held_out_correlation"], "s-", ms=3.5, color=COLORS[2],
+                label="mean |correlation| of residuals, held out",
+            )  # fmt: skip
+            right.plot(
+                frame.index, frame["correlation"], "s:", ms=3, color=COLORS[4], label="the same, in-sample, all pairs"
+            )
+            right.plot(frame.index, frame["noise_floor"], "--", lw=0.8, color="grey", label="noise floor")
+            break
+    right.set_xscale("log", base=2)
+    right.set(xlabel="units in the chunk", ylim=(-0.05, 1.05))
+    right.legend(fontsize=6)
+    for axes in (left, right):
+        tidy(axes)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def width_table(records: Sequence[RunRecord], split: str = "train") -> pd.DataFrame:
+    """Full networks against chunks of the widest one, by width of the last hidden layer.
+
+    Args:
+      records: runs with chunks, of one network, data set and recipe at several widths.
+      split: on which they are compared.
+
+    Returns: one row a width: networks, their mean error and its std over seeds, the error of chunks of the widest
+      networks of that size, and the quotient of both; the widest network's own row has its whole error on both sides.
+
+    Raises:
+      UserError: no run with chunks on this split.
+
+    Source: Doimo et al. 2022, section 3 (figures 1b, 2 and 3).
+    """
+    known = [record.chunks[split] for record in records if split in record.chunks]
+    if not known:
+        raise UserError(
+            f"--steps=chunks: expected runs with chunks on {split} data, received none; add the step chunks"
+        )
+    widest = max(errors.width for errors in known)
+    rows = []
+    for width in sorted({errors.width for errors in known}):
+        full = np.array([errors.errors[-1] for errors in known if errors.width == width])
+        of_size = [e.errors[list(e.sizes).index(width)] for e in known if e.width == widest and width in e.sizes]
+        chunk = float(np.mean(of_size)) if of_size else np.nan
+        rows.append({
+            "width": width,
+            "networks": len(full),
+            "error": full.mean(),
+            "error_std": full.std(ddof=1) if len(full) > 1 else np.nan,
+            "chunk_error": chunk,
+            "quotient": chunk / full.mean() if full.mean() > 0 else np.nan,
+        })  # fmt: skip
+    return pd.DataFrame(rows).set_index("width")
+
+
+def fitting_width(records: Sequence[RunRecord], error: float = FITTED_ERROR) -> int | None:
+    """W*, the smallest width whose networks' mean training error is at most this; None if there is none."""
+    table = width_table(records)
+    return first_at_most(table.index, table["error"], error)
+
+
+def limit_error(
+    records: Sequence[RunRecord], split: str = "test", *, average: str = "logits", seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """error_inf: errors of ensembles of 1, 2, ... of the given networks, and which examples all of them together miss.
+
+    Args:
+      records: runs of one network, width, data set and recipe that differ in their seeds, with their outputs.
+      split: on which they err.
+      average: "logits" or "probabilities".
+      seed: of the smaller ensembles.
+
+    Returns: errors, float64 [networks], and bool [examples].
+
+    Raises:
+      UserError: a run without outputs on this split.
+
+    Source: Doimo et al. 2022, section 3; DESIGN section 6.
+    """
+    found = [record.outputs(split) for record in records]
+    outputs = np.stack([outputs for outputs, _ in found])
+    labels = found[0][1]
+    errors = ensemble_errors(outputs, labels, average=average, seed=seed)
+    return errors, ensemble_wrong(outputs, labels, average=average)
+
+
+def further_tables(record: RunRecord, measure: MeasureConfig) -> dict[str, pd.DataFrame]:
+    """What else a run's summary shows: chunks, kinds of units, dropout stability; by heading."""
+    tables = {}
+    chunks = chunk_table(record)
+    if len(chunks):
+        width = int(chunks.index[-1])
+        clone = record.chunks["train"].clone_size() if "train" in record.chunks else None
+        known = f", w* = {clone}, {width / clone:.3g} clones" if clone else ""
+        tables[f"chunks of the last hidden layer, {width} units{known}"] = chunks
+    for stored in record.values.get("kinds", ()):
+        if stored["settings"]["split"] == measure.measured_splits[0]:
+            tables["kinds of units"] = pd.DataFrame.from_dict(
+                {**stored["taps"], "network": stored["network"]}, orient="index"
+            )
+    stability = {
+        f"{stored['settings']['factor']:g}": {
+            "loss": stored["loss"],
+            "loss_change": float(np.mean(stored["dropped_loss"])) - stored["loss"],
+            "error": stored["error"],
+            "error_change": float(np.mean(stored["dropped_error"])) - stored["error"],
+        }
+        for stored in record.values.get("stability", ())
+    }
+    if stability:
+        tables["half of every layer dropped, the rest times"] = pd.DataFrame.from_dict(stability, orient="index")
+    return tables
