@@ -4,15 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfunits.configs import MeasureConfig, UserError
 from tfunits.reports.plots import COLORS, PANEL_INCHES, tidy
 from tfunits.reports.records import RunRecord
-from tfunits.statistics import FITTED_ERROR, ensemble_errors, ensemble_wrong, first_at_most
-
-# Doimo et al. 2022, figures 2 and 3: the guide beside which errors are seen to decay.
-_GUIDE_EXPONENT = -0.5
+from tfunits.statistics import FITTED_ERROR, ReconstructionCurve, ensemble_errors, ensemble_wrong, first_at_most
 
 
 def chunk_table(record: RunRecord) -> pd.DataFrame:
@@ -44,33 +42,37 @@ def plot_chunks(record: RunRecord, *, title: str) -> Figure:
             left.axvline(errors.clone_size(), color="grey", lw=0.8, ls=":")
             left.text(errors.clone_size(), 0.98, " $w^*$", transform=left.get_xaxis_transform(), va="top", fontsize=8)
     left.axhline(FITTED_ERROR, color="grey", lw=0.8, ls=":")
-    left.set_xscale("log", base=2)
     # Errors of nought have a place too.
     left.set_yscale("symlog", linthresh=FITTED_ERROR / 2)
     left.set(xlabel="units in the chunk", ylabel="error", ylim=(0, 1))
     left.legend(fontsize=7)
-    for (split, target), curve in record.reconstructions.items():
-        if target == "layer":
-            frame = curve.to_frame()
-            right.plot(
-                frame.index, frame["held_out_r2"], "o-", ms=3.5, color=COLORS[0], label=f"$R^2$, held out, {split}"
-            )
-            right.plot(
-                frame.index, frame["held_out_correlation"], "s-", ms=3.5, color=COLORS[2],
-                label="mean |correlation| of residuals, held out",
-            )  # fmt: skip
-            right.plot(
-                frame.index, frame["correlation"], "s:", ms=3, color=COLORS[4], label="the same, in-sample, all pairs"
-            )
-            right.plot(frame.index, frame["noise_floor"], "--", lw=0.8, color="grey", label="noise floor")
-            break
-    right.set_xscale("log", base=2)
+    curves = {split: curve for (split, target), curve in record.reconstructions.items() if target == "layer"}
+    if curves:
+        split = "test" if "test" in curves else next(iter(curves))
+        _draw_reconstruction(right, curves[split], split)
+    for axes, found in ((left, record.chunks), (right, curves)):
+        axes.set_xscale("log", base=2)
+        axes.minorticks_off()
+        if found:
+            sizes = next(iter(found.values())).sizes
+            axes.set_xticks(sizes, [str(size) for size in sizes], fontsize=7)
     right.set(xlabel="units in the chunk", ylim=(-0.05, 1.05))
-    right.legend(fontsize=6)
     for axes in (left, right):
         tidy(axes)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _draw_reconstruction(axes: Axes, curve: ReconstructionCurve, split: str) -> None:
+    frame = curve.to_frame()
+    for name, marker, color, label in (
+        ("held_out_r2", "o-", COLORS[0], f"$R^2$, held out ({split})"),
+        ("held_out_correlation", "s-", COLORS[2], "mean |correlation| of residuals, held out"),
+        ("correlation", "s:", COLORS[4], "the same, in-sample, all pairs"),
+        ("noise_floor", "--", "grey", "noise floor"),
+    ):
+        axes.plot(frame.index, frame[name], marker, ms=3.5, lw=1.2, color=color, label=label)
+    axes.legend(fontsize=6, loc="center right")
 
 
 def width_table(records: Sequence[RunRecord], split: str = "train") -> pd.DataFrame:

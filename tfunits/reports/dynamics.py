@@ -9,6 +9,8 @@ from tfunits.configs import MeasureConfig
 from tfunits.reports.plots import PANEL_INCHES, colors_for, tidy
 from tfunits.reports.records import NETWORK, read_dynamics, tabulate
 
+# From this ratio of the last to the first epoch on, epochs stand on a log scale.
+_LOG_FROM = 20
 _PANELS = ("accuracy", "prunability", "redundancy", "similarity", "clone_size", "intrinsic_dimension")
 
 
@@ -73,8 +75,13 @@ def plot_dynamics(frame: pd.DataFrame, *, title: str) -> Figure:
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         if len(groups) > 1:
             axes.legend(fontsize=6, ncols=2 if len(groups) > 5 else 1)
-        if np.ptp(part["epoch"]) > 0 and part["epoch"].min() > 0:
+        epochs = sorted(part["epoch"].unique())
+        if epochs[-1] >= _LOG_FROM * epochs[0]:
             axes.set_xscale("log")
+            # The kept epochs themselves, as many as can stand beside each other.
+            shown = np.unique(np.geomspace(1, len(epochs), min(6, len(epochs))).round().astype(int)) - 1
+            axes.set_xticks([epochs[i] for i in shown], [str(epochs[i]) for i in shown])
+            axes.minorticks_off()
         tidy(axes)
     for axes in every[count:]:
         axes.remove()
