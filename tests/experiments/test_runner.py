@@ -431,6 +431,6 @@ class TestConfiguration:
     def test_training_a_users_network_is_refused_before_anything_runs(self, tmp_path):
         model = save_network(tmp_path / "own.keras", (64,))
         configs = make_config(), make_config(model=model, preprocessing="vector64")
-        with pytest.raises(ValueError, match="--steps=train,measure: expected measure or report for a file: model"):
+        with pytest.raises(ValueError, match="--steps=train,measure: expected no train or dynamics for a file: model"):
             carry_out(tmp_path / "runs", *configs, steps=("train", "measure"))
         assert not (tmp_path / "runs").exists()

@@ -10,6 +10,7 @@ from keras import layers
 
 from tfunits import measures, models, surgery
 from tfunits.measures.orders import MaskingPlan
+from tfunits.statistics import crossing_fraction
 
 UNITS = ("channel", "location")
 
@@ -138,6 +139,16 @@ def test_equal_seeds_give_equal_curves_and_different_seeds_different_ones(vector
     assert (first.num_agreeing != other.num_agreeing).any()
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_two_devices_give_the_same_counts(unit, branched_model, images, two_devices):
+    """With an uneven last batch, and one of a single example."""
+    options = {"unit": unit, "draws": 2}
+    expected = measures.ablation_curves(branched_model, images, **options).to_dict()
+    for size in (8, 13):
+        data = batches(images, size)
+        assert measures.ablation_curves(branched_model, data, **options, strategy=two_devices).to_dict() == expected
+
+
 def test_both_ends_of_a_curve(branched_model, images):
     """No unit masked changes no prediction; with all masked, the order in which they went does not matter."""
     curves = measures.ablation_curves(branched_model, images)
@@ -205,35 +216,181 @@ def test_the_order_of_units_in_a_layer_does_not_matter_to_the_ends(vectors, rng)
     assert (left != right).any()
 
 
-def widened(first: np.ndarray, bias: np.ndarray, last: np.ndarray) -> keras.Model:
-    inputs = keras.Input((6,))
+def widened(first: np.ndarray, bias: np.ndarray, last: np.ndarray, last_bias: np.ndarray | None = None) -> keras.Model:
+    inputs = keras.Input((first.shape[0],))
     hidden = layers.Dense(first.shape[1], "relu", name="hidden")
-    scores = layers.Dense(last.shape[1], use_bias=False)
+    scores = layers.Dense(last.shape[1])
     model = keras.Model(inputs, scores(hidden(inputs)))
     hidden.set_weights([first, bias])
-    scores.set_weights([last])
+    scores.set_weights([last, np.zeros(last.shape[1]) if last_bias is None else last_bias])
     return model
 
 
+# Incoming weights u, bias b, outgoing weights w; v is the outgoing weight of silent units.
 WIDENINGS: dict[str, Callable] = {
     "silent": lambda u, b, w, v: ([u, 0 * u], [b, 0 * b - 1], [w, v]),
     "blocked_copy": lambda u, b, w, v: ([u, u], [b, b], [w, 0 * w]),
     "blocked_new": lambda u, b, w, v: ([u, 2 * u[::-1]], [b, b], [w, 0 * w]),
+    "split": lambda u, b, w, v: ([u, u], [b, b], [w / 2, w / 2]),
+    "balanced": lambda u, b, w, v: ([u, u], [b, b], [2 * w, -w]),
 }
+WITHOUT_EFFECT = ("silent", "blocked_copy", "blocked_new")
+
+
+def widen(kind: str, u: np.ndarray, b: np.ndarray, w: np.ndarray, v: np.ndarray, **options) -> keras.Model:
+    return widened(*(np.concatenate(p, axis=-1 - i // 2) for i, p in enumerate(WIDENINGS[kind](u, b, w, v))), **options)
 
 
 @pytest.mark.parametrize("kind", WIDENINGS)
 def test_masking_exactly_the_silent_or_blocked_units_changes_nothing(kind, vectors, rng):
     u, b, w, v = (rng.normal(size=shape).astype("float32") for shape in ((6, 5), (5,), (5, 4), (5, 4)))
-    first, bias, last = (np.concatenate(part, axis=-1 - i // 2) for i, part in enumerate(WIDENINGS[kind](u, b, w, v)))
-    narrow, wide = widened(u, b, w), widened(first, bias, last)
-    np.testing.assert_allclose(wide(vectors), narrow(vectors), rtol=1e-5, atol=1e-5)
+    narrow, wide = widened(u, b, w), widen(kind, u, b, w, v)
+    np.testing.assert_allclose(wide(vectors), narrow(vectors), rtol=1e-4, atol=1e-4)
     added = np.repeat([1, 0], 5)
     classes = np.argmax(wide(vectors), axis=-1)
-    np.testing.assert_array_equal(np.argmax(surgery.mask(wide, {"hidden": added})(vectors), axis=-1), classes)
-    # Negative control: the other half does all the work.
-    without = surgery.mask(wide, {"hidden": 1 - added})(vectors)
-    assert (np.argmax(without, axis=-1) != classes).any()
+    without_added = np.argmax(surgery.mask(wide, {"hidden": 1 - np.repeat([0, 1], 5)})(vectors), axis=-1)
+    if kind in ("split", "balanced"):
+        # With one of two copies everywhere, the scores are scaled: by 1/2, by 2.
+        np.testing.assert_array_equal(without_added, classes)
+    else:
+        np.testing.assert_array_equal(without_added, classes)
+        # Negative control: the other half does all the work.
+        without = surgery.mask(wide, {"hidden": added == 0})(vectors)
+        assert (np.argmax(without, axis=-1) != classes).any()
+
+
+UNITS_OF_THEORY = 24
+WEIGHTS = np.linspace(0.7, 1.3, UNITS_OF_THEORY)
+THRESHOLD = 0.3
+# Examples that each need one unit's outgoing weight to stay above the threshold: agreement is linear in the units.
+ONE_HOT = np.eye(UNITS_OF_THEORY, dtype="float32")
+
+
+def theory(first: list[np.ndarray], last: list[np.ndarray]) -> keras.Model:
+    """One-hot inputs, copies of the identity, a score that must exceed a threshold."""
+    u = np.concatenate(first, axis=1)
+    w = np.concatenate(last)[:, None] * [[0.0, 1.0]]
+    return widened(u, np.zeros(u.shape[1]), w, np.array([THRESHOLD, 0.0]))
+
+
+def curve_of(model: keras.Model, draws: int = 150):
+    return measures.ablation_curves(model, ONE_HOT, draws=draws).joint
+
+
+def balanced(offset: float) -> keras.Model:
+    return theory([ONE_HOT, ONE_HOT], [WEIGHTS / 2 + offset, WEIGHTS / 2 - offset])
+
+
+def assert_mean(curve, expected: np.ndarray) -> None:
+    """The mean over draws, within four standard errors."""
+    spread = curve.agreement.std(axis=0, ddof=1) / np.sqrt(len(curve.agreement))
+    assert (np.abs(curve.agreement.mean(axis=0) - expected) <= 4 * spread + 1e-9).all()
+
+
+def test_blocked_and_silent_units_leave_curves_as_they_are_in_expectation():
+    """So twice as many units are prunable, and the area stays."""
+    narrow = curve_of(theory([ONE_HOT], [WEIGHTS]))
+    np.testing.assert_allclose(narrow.agreement, np.tile(1 - np.arange(7) / 6, (150, 1)))
+    assert narrow.prunability()[1] * narrow.num_units == pytest.approx(0.2 * UNITS_OF_THEORY)
+    none = np.zeros(UNITS_OF_THEORY)
+    other = np.roll(ONE_HOT, 1, axis=0)
+    for first, last in (
+        ([ONE_HOT, ONE_HOT], [WEIGHTS, none]),  # blocked_copy
+        ([ONE_HOT, ONE_HOT + other], [WEIGHTS, none]),  # blocked_new
+        ([ONE_HOT, -ONE_HOT], [WEIGHTS, WEIGHTS]),  # silent
+    ):
+        wide = curve_of(theory(first, last))
+        assert wide.num_units == 2 * narrow.num_units
+        assert_mean(wide, narrow.fractions * -1 + 1)
+        assert wide.area == pytest.approx(narrow.area, abs=0.02)
+        assert wide.agreement.std(axis=0)[1:-1].min() > 0.02
+        mean_curve = crossing_fraction(wide.fractions, wide.agreement.mean(axis=0))
+        assert mean_curve * wide.num_units == pytest.approx(2 * 0.2 * narrow.num_units, rel=0.1)
+
+
+def both_masked(fractions: np.ndarray) -> np.ndarray:
+    """Chance that both of two units are among the masked ones, of 2 n."""
+    total = 2 * UNITS_OF_THEORY
+    count = fractions * total
+    return count * (count - 1) / (total * (total - 1))
+
+
+def test_split_units_raise_the_curve():
+    """Either half alone is above the threshold, so that both must go."""
+    assert WEIGHTS.min() / 2 > THRESHOLD
+    split = curve_of(balanced(0.0))
+    assert_mean(split, 1 - both_masked(split.fractions))
+    # Negative control: the narrow network's curve is lower at every inner level.
+    assert (1 - split.fractions < split.agreement.mean(axis=0))[1:-1].all()
+
+
+def test_balanced_units_lower_the_curve_as_they_drift_apart():
+    """Once w/2 - b is below the threshold, the larger copy alone decides."""
+    offsets = [0.0, 0.1, 0.2, 0.4, 2.0]
+    curves = [curve_of(balanced(offset)) for offset in offsets]
+    for offset, curve in zip(offsets, curves, strict=True):
+        needs_large = (WEIGHTS / 2 - offset <= THRESHOLD).mean()
+        lost = needs_large * curve.fractions + (1 - needs_large) * both_masked(curve.fractions)
+        assert_mean(curve, 1 - lost)
+    # The masks are the same, so that every draw falls.
+    agreements = np.array([curve.agreement for curve in curves])
+    assert (np.diff(agreements, axis=0) <= 0).all()
+    areas = [curve.area for curve in curves]
+    assert areas[0] > areas[1] > areas[2] > areas[3] == areas[4]
+
+
+def fragile_network() -> keras.Model:
+    """Every one-hot example needs its own unit: no two draws need agree, and a level's agreement is fixed."""
+    return theory([ONE_HOT], [WEIGHTS])
+
+
+@pytest.mark.parametrize("measure", [measures.ablation_curves, measures.noise_curves, measures.weight_ablation_curves])
+def test_draws_go_on_until_the_standard_error_is_reached(measure, vectors):
+    model = dense_network(12, 4)
+    plain = measure(model, vectors, draws=3, seed=2)
+    assert "standard_error" not in plain.settings
+    until = measure(model, vectors, draws=3, seed=2, standard_error=0.03)
+    assert until.settings["standard_error"] == 0.03
+    for before, after in ((plain.joint, until.joint), (plain.taps["hidden"], until.taps["hidden"])):
+        draws = len(after.num_agreeing)
+        np.testing.assert_array_equal(after.num_agreeing[:3], before.num_agreeing)
+        assert 3 < draws < 100
+        assert standard_error(after.agreement) <= 0.03
+        # Not before it was reached.
+        assert standard_error(after.agreement[: draws // 2]) > 0.03
+    # A curve that has it does not go on.
+    np.testing.assert_array_equal(
+        measure(model, vectors, draws=draws, seed=2).joint.num_agreeing, until.joint.num_agreeing
+    )
+
+
+def standard_error(agreement: np.ndarray) -> float:
+    """The largest of all levels."""
+    return (agreement.std(axis=0, ddof=1) / np.sqrt(len(agreement))).max()
+
+
+def test_a_curve_without_spread_needs_no_further_draw():
+    found = measures.ablation_curves(fragile_network(), ONE_HOT, draws=2, standard_error=1e-9)
+    assert found.joint.num_agreeing.shape == found.taps["hidden"].num_agreeing.shape == (2, 7)
+
+
+def test_a_standard_error_that_is_not_reached_ends_after_a_hundred_draws(vectors):
+    found = measures.ablation_curves(dense_network(12, 4), vectors, draws=2, levels=3, standard_error=1e-6, joint=False)
+    assert found.taps["hidden"].num_agreeing.shape == (100, 3)
+    assert found.prunability().rows["hidden"]["draws"] == 100
+
+
+def test_curves_that_have_their_standard_error_wait_for_no_other(vectors):
+    """Of two taps, one without spread."""
+    inputs = keras.Input((6,))
+    ones = layers.Dense(4, "relu", kernel_initializer="zeros", name="unread")(inputs)
+    hidden = dense_network(12, 8).get_layer("hidden")
+    silent = layers.Dense(3, use_bias=False, kernel_initializer="zeros")(ones)
+    head = layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=3))(hidden(inputs))
+    model = keras.Model(inputs, layers.Add()([silent, head]) * 1.0)
+    found = measures.ablation_curves(model, vectors, taps=["unread", "hidden"], draws=2, standard_error=0.05)
+    assert len(found.taps["unread"].num_agreeing) == 2
+    assert len(found.taps["hidden"].num_agreeing) > 2
 
 
 def hidden_values(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
@@ -331,6 +488,9 @@ def test_curves_as_plain_values(vectors):
         ({"protocol": "mine"}, "protocol: expected one of exact, authors, received 'mine'"),
         ({"draws": 0}, "draws: expected at least 1, received 0"),
         ({"levels": 1}, "levels: expected at least 2, received 1"),
+        ({"order": "largest"}, "order: expected one of random, targeted, l1_norm, .* received 'largest'"),
+        ({"draws": 1, "standard_error": 0.1}, "draws: expected at least 2, received 1"),
+        ({"standard_error": -0.1}, "standard_error: expected a positive number, received -0.1"),
         ({"taps": ["nothing"]}, r"taps: expected taps of '.*' \(hidden\), received \['nothing'\]"),
         ({"taps": []}, "taps: expected"),
     ],

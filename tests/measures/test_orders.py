@@ -177,7 +177,7 @@ def needle(noise_units: int = 5) -> keras.Model:
     scores = np.zeros((noise_units + 1, 2))
     scores[2] = [0.0, 1.0]
     model.layers[1].set_weights([kernel, bias])
-    model.layers[2].set_weights([scores, [0.5, 0.0]])
+    model.layers[2].set_weights([scores, np.array([0.5, 0.0])])
     return model
 
 

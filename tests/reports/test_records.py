@@ -1,5 +1,6 @@
 """Run directories as one tidy frame, against numbers worked out by hand."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from fake_runs import (
 
 from tfunits import reports
 from tfunits.configs import MeasureConfig, resolve
-from tfunits.experiments import steps
+from tfunits.experiments import measuring
 from tfunits.reports.records import varied_settings
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -168,8 +169,9 @@ def test_a_record_holds_the_stored_curves_and_statistics(tmp_path: pathlib.Path)
 
 def test_the_stored_settings_are_those_of_the_measure_step() -> None:
     measure = MeasureConfig(draws=4, levels=5, max_rows=0, samplings=2, measure_seed=9, similarity_threshold=0.25)
-    assert steps.ablation_settings(measure, "train", "location") == ablation_settings(measure, "train", "location")
-    assert steps.unit_settings(measure, "train") == unit_settings(measure, "train")
+    measure = dataclasses.replace(measure, measured_splits=("train",), ablation_unit=("location",))
+    assert measuring.MEASURES["ablation"].settings(measure) == [ablation_settings(measure, "train", "location")]
+    assert measuring.MEASURES["units"].settings(measure) == [unit_settings(measure, "train")]
 
 
 def test_a_loss_that_is_not_finite_is_missing(tmp_path: pathlib.Path) -> None:

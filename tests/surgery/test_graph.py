@@ -8,6 +8,7 @@ from keras import layers
 from sample_networks import NETWORKS, call, chain, inputs_of, make, randomize
 
 from tfunits.surgery import Graph, as_functional
+from tfunits.surgery.graph import weights_of
 
 
 @pytest.fixture(params=[*NETWORKS, "branched"])
@@ -145,6 +146,81 @@ def test_a_compiled_function_is_traced_once_for_every_batch_size(branched_model,
     for size in (1, 8, 27):
         np.testing.assert_allclose(run(tf.constant(images[:size])), branched_model(images[:size]), rtol=1e-5, atol=1e-5)
     assert len(traces) == 1
+
+
+def test_the_tensors_that_are_live_at_a_position_determine_the_output(model):
+    graph, arrays = Graph(model), inputs_of(model)
+    expected = call(model, arrays)
+    for position in range(len(graph.calls) + 1):
+        live = graph.live(position)
+        assert set(live) <= {*graph.inputs, *(key for made in graph.calls[:position] for key in made.outputs)}
+        values = dict(zip(live, graph.run(given(graph, arrays), live), strict=True))
+        for made in graph.calls[position:]:
+            values.update(zip(made.outputs, made.run(values, inference=False), strict=True))
+        assert_equal([values[key] for key in graph.outputs], expected)
+        # Nothing is kept that need not be known.
+        read = {key for made in graph.calls[position:] for key in made.inputs} | set(graph.outputs)
+        assert set(live) <= read
+    assert set(graph.live(len(graph.calls))) == set(graph.outputs)
+
+
+def test_positions_of_tensors_and_layers(model):
+    graph = Graph(model)
+    for key in all_keys(graph):
+        position = graph.position_behind(key)
+        made_before = {k for made in graph.calls[:position] for k in made.outputs}
+        assert key in made_before or (position == 0 and key in graph.inputs)
+        assert position == 0 or key in graph.calls[position - 1].outputs
+    for made in graph.calls:
+        first = graph.first_position(made.operation)
+        assert graph.calls[first].operation is made.operation
+        assert all(before.operation is not made.operation for before in graph.calls[:first])
+
+
+@pytest.mark.parametrize("limit", [0, 60, 2**22])
+def test_a_compiled_function_keeps_the_weights_of_its_making(limit, monkeypatch, branched_model, images):
+    """Those of up to the stated size; larger ones are read when it runs."""
+    monkeypatch.setattr("tfunits.surgery.graph._LARGEST_CONSTANT", limit)
+    graph = Graph(branched_model)
+    sizes = {variable.path: int(np.prod(variable.shape)) for variable in branched_model.variables}
+    assert min(sizes.values()) < 60 < max(sizes.values())
+    expected = branched_model(images).numpy()
+
+    def scores(batch):
+        return graph.run({graph.inputs[0]: batch}, graph.outputs, inference=True)[0]
+
+    run = graph.compile(scores, [graph.spec(graph.inputs[0])])
+    np.testing.assert_allclose(run(tf.constant(images)), expected, rtol=1e-4, atol=1e-4)
+    for variable in branched_model.variables:
+        before = variable.numpy()
+        variable.assign(before + 1.0)
+        if sizes[variable.path] <= limit:
+            np.testing.assert_allclose(run(tf.constant(images)), expected, rtol=1e-4, atol=1e-4)
+        else:
+            np.testing.assert_allclose(run(tf.constant(images)), branched_model(images), rtol=1e-4, atol=1e-4)
+        variable.assign(before)
+
+
+def test_only_the_calls_that_a_function_runs_need_have_constants(branched_model, images):
+    graph = Graph(branched_model)
+    calls = [made for made in graph.calls if made.name == "first"]
+
+    def scores(batch):
+        return graph.run({graph.inputs[0]: batch}, graph.outputs, inference=True)[0]
+
+    run = graph.compile(scores, [graph.spec(graph.inputs[0])], calls)
+    last = branched_model.get_layer("scores")
+    last.bias.assign(last.bias.numpy() + 1.0)
+    expected = branched_model(images).numpy()
+    branched_model.get_layer("first").kernel.assign(branched_model.get_layer("first").kernel.numpy() * 3)
+    np.testing.assert_allclose(run(tf.constant(images)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_weights_of_calls_are_each_once():
+    model = make("shared")
+    graph = Graph(model)
+    found = weights_of(graph.calls)
+    assert sorted(map(id, found)) == sorted(map(id, model.variables))
 
 
 class _Subclassed(keras.Model):

@@ -194,9 +194,8 @@ def steps_of(config: ExperimentConfig, execution: ExecutionConfig) -> list[str]:
       UserError: training of a user's own network.
     """
     given = execution.steps or tuple(step for step in DEFAULT_STEPS if step != "train" or not config.model.is_file)
-    for step in ("train", "dynamics"):
-        if config.model.is_file and step in given:
-            raise reject(
-                "steps", ",".join(given), f"no {step} for a file: model", "a file is measured as it is"
-            )  # fmt: skip
+    if config.model.is_file and {"train", "dynamics"}.intersection(given):
+        raise reject(
+            "steps", ",".join(given), "no train or dynamics for a file: model", "a file is measured as it is"
+        )  # fmt: skip
     return [step for step in STEPS if step in given]

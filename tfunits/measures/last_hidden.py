@@ -87,8 +87,7 @@ def chunks(
         not functional.
 
     Example:
-      >>> errors = tfunits.measures.chunks(model, data, split="train")
-      >>> errors.clone_size(), errors.num_clones()
+      `tfunits.measures.chunks(model, data, split="train").clone_size()` is w*, its `num_clones()` W / w*.
 
     Source: Doimo et al. 2022, sections 2.2 and 3.
     """

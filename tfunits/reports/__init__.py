@@ -1,6 +1,15 @@
 """Tables, figures and gains out of run directories; no TensorFlow."""
 
-from tfunits.reports.chunks import chunk_table, fitting_width, further_tables, limit_error, plot_chunks, width_table
+from tfunits.reports.chunks import (
+    chunk_table,
+    fit_chunk_power_law,
+    fit_width_power_law,
+    fitting_width,
+    further_tables,
+    limit_error,
+    plot_chunks,
+    width_table,
+)
 from tfunits.reports.dynamics import plot_dynamics, tabulate_dynamics
 from tfunits.reports.grid import GridReport, report_grid
 from tfunits.reports.plots import (
@@ -32,6 +41,8 @@ __all__ = [
     "chunk_table",
     "find_runs",
     "find_untrained",
+    "fit_chunk_power_law",
+    "fit_width_power_law",
     "fitting_width",
     "flat_settings",
     "format_table",

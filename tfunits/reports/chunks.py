@@ -10,7 +10,18 @@ from matplotlib.figure import Figure
 from tfunits.configs import MeasureConfig, UserError
 from tfunits.reports.plots import COLORS, PANEL_INCHES, tidy
 from tfunits.reports.records import RunRecord
-from tfunits.statistics import FITTED_ERROR, ReconstructionCurve, ensemble_errors, ensemble_wrong, first_at_most
+from tfunits.statistics import (
+    FITTED_ERROR,
+    PowerLawInterval,
+    ReconstructionCurve,
+    bootstrap_power_law,
+    ensemble_errors,
+    ensemble_wrong,
+    first_at_most,
+)
+
+# Chunks larger than W over this overlap too much to be independent (DESIGN section 6).
+_LARGEST_SHARE = 4
 
 
 def chunk_table(record: RunRecord) -> pd.DataFrame:
@@ -141,6 +152,85 @@ def limit_error(
     labels = found[0][1]
     errors = ensemble_errors(outputs, labels, average=average, seed=seed)
     return errors, ensemble_wrong(outputs, labels, average=average)
+
+
+def fit_chunk_power_law(
+    records: Sequence[RunRecord],
+    limit_wrong: np.ndarray,
+    split: str = "test",
+    *,
+    num_samples: int = 1000,
+    seed: int = 0,
+) -> PowerLawInterval:
+    """a w^b of the excess error of chunks over error_inf, for w* <= w <= W / 4, with a bootstrap interval of b.
+
+    Args:
+      records: runs of one width, network, data set and recipe with chunks on training data and on the split.
+      limit_wrong: examples that the infinite ensemble misses, [examples]; from `limit_error`.
+      split: on which the excess is taken.
+      num_samples: of the bootstrap, over networks and examples together.
+      seed: of the bootstrap.
+
+    Raises:
+      UserError: networks without w*, or fewer than two sizes of chunks between w* and W / 4.
+
+    Source: Doimo et al. 2022, section 3; DESIGN section 6: larger chunks overlap.
+    """
+    training = [record.chunks["train"] for record in records if "train" in record.chunks]
+    sizes = training[0].sizes if training else []
+    first = (
+        first_at_most(sizes, np.mean([errors.errors for errors in training], axis=0), FITTED_ERROR)
+        if training
+        else None
+    )
+    largest = sizes[-1] / _LARGEST_SHARE if training else 0
+    chosen = [i for i, size in enumerate(sizes) if first is not None and first <= size <= largest]
+    if len(chosen) < 2:
+        raise UserError(
+            f"--steps=chunks: expected two chunk sizes from w* to a quarter of the layer, received w* = {first} "
+            f"and sizes {list(map(int, sizes))}; train longer, or wider networks"
+        )
+    errors = [np.stack([record.chunks[split].wrong_shares[i] for record in records]) for i in chosen]
+    widths = [int(sizes[i]) for i in chosen]
+    return bootstrap_power_law(widths, errors, limit_wrong, paired=True, num_samples=num_samples, seed=seed)
+
+
+def fit_width_power_law(
+    records: Sequence[RunRecord],
+    limit_wrong: np.ndarray,
+    split: str = "test",
+    *,
+    num_samples: int = 1000,
+    seed: int = 0,
+) -> PowerLawInterval:
+    """a W^b of the excess error of whole networks over error_inf, for W >= W*, with a bootstrap interval of b.
+
+    Args:
+      records: runs of one network, data set and recipe at several widths, with chunks and outputs.
+      limit_wrong: examples that the infinite ensemble misses, [examples]; from `limit_error`.
+      split: on which the excess is taken.
+      num_samples: of the bootstrap, over networks and examples together.
+      seed: of the bootstrap.
+
+    Raises:
+      UserError: no W*, or fewer than two widths from it on.
+
+    Source: Doimo et al. 2022, section 3, figures 1b and 2.
+    """
+    by_width: dict[int, list[np.ndarray]] = {}
+    fitting = fitting_width(records)
+    for record in records:
+        if "train" in record.chunks and fitting is not None and (width := record.chunks["train"].width) >= fitting:
+            outputs, labels = record.outputs(split)
+            by_width.setdefault(width, []).append(ensemble_wrong(outputs[np.newaxis], labels).astype(float))
+    if len(by_width) < 2:
+        raise UserError(
+            f"--size: expected networks of at least two widths from W* on, received W* = {fitting} and widths "
+            f"{sorted({r.chunks['train'].width for r in records if 'train' in r.chunks})}; train longer, or wider ones"
+        )
+    widths = sorted(by_width)
+    errors = [np.stack(by_width[width]) for width in widths]
+    return bootstrap_power_law(widths, errors, limit_wrong, paired=False, num_samples=num_samples, seed=seed)
 
 
 def further_tables(record: RunRecord, measure: MeasureConfig) -> dict[str, pd.DataFrame]:
