@@ -13,7 +13,7 @@ from tiny_runs import carry_out, make_config, measure_names, read_weights, save_
 
 from tfunits import datasets, experiments
 from tfunits.artifacts import RunDir
-from tfunits.configs import ExecutionConfig
+from tfunits.configs import STEPS, ExecutionConfig
 
 
 def measure_own(tmp_path: pathlib.Path, model: str, **fields) -> tuple[int, RunDir]:

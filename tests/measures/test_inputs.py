@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfunits import measures
+from tfunits.measures.inputs import Inputs
 
 EXAMPLES = 27
 
@@ -138,3 +139,72 @@ def test_data_of_another_kind_is_refused(data):
 def test_predicted_classes(outputs, activation, values, classes):
     model = network(outputs=outputs, activation=activation)
     assert measures.predicted_classes(model, np.array(values, "float32")).tolist() == classes
+
+
+LABELS = np.arange(EXAMPLES) % 3
+
+
+def read_labels(data, shape: tuple[int, ...] = (6,), split: str = "test") -> np.ndarray:
+    return np.concatenate([labels for _, labels in Inputs(data, split, network(shape)).with_labels()])
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8", "int8"])
+@pytest.mark.parametrize("column", [False, True])
+def test_labels_are_whole_numbers_in_a_row_or_a_column(column, kind, vectors):
+    given = LABELS.astype(kind)[:, None] if column else LABELS.astype(kind)
+    data = tf.data.Dataset.from_tensor_slices((vectors, given)).batch(8)
+    assert Inputs(data, "test", network()).has_labels
+    np.testing.assert_array_equal(read_labels(data), LABELS)
+
+
+def test_labels_belong_to_their_inputs(vectors):
+    data = tf.data.Dataset.from_tensor_slices((vectors, LABELS)).batch(8)
+    inputs = Inputs(data, "test", network())
+    for (batch,), labels in inputs.with_labels():
+        for row, label in zip(batch.numpy(), labels, strict=True):
+            assert LABELS[np.flatnonzero((vectors == row).all(axis=1))[0]] == label
+    assert (inputs.num_examples, inputs.batch_size, inputs.num_batches) == (EXAMPLES, 8, 4)
+
+
+def test_labels_of_minus_one_and_one_are_zero_and_one(vectors):
+    signed = np.where(LABELS > 0, 1, -1)
+    data = tf.data.Dataset.from_tensor_slices((vectors, signed)).batch(8)
+    np.testing.assert_array_equal(read_labels(data), LABELS > 0)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_labels_of_a_data_set_are_those_of_the_split(split, blobs):
+    np.testing.assert_array_equal(read_labels(blobs, (5,), split), blobs.splits[split].labels)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_stands_behind_the_labels_is_left_out(weighted, vectors):
+    parts = (vectors, LABELS, np.ones(EXAMPLES, "float32")) if weighted else (vectors, LABELS)
+    np.testing.assert_array_equal(read_labels(tf.data.Dataset.from_tensor_slices(parts).batch(8)), LABELS)
+
+
+@pytest.mark.parametrize(
+    "make_data",
+    [
+        lambda x: x,
+        lambda x: tf.data.Dataset.from_tensor_slices(x).batch(8),
+        lambda x: tf.data.Dataset.from_tensor_slices((x,)).batch(8),
+        lambda x: tf.data.Dataset.from_tensor_slices((x, LABELS.astype("float32"))).batch(8),
+        lambda x: tf.data.Dataset.from_tensor_slices((x, np.eye(3, dtype="int32")[LABELS])).batch(8),
+        lambda x: tf.data.Dataset.from_tensor_slices((x, {"class": LABELS})).batch(8),
+        lambda x: tf.data.Dataset.from_tensor_slices((x, LABELS > 0)).batch(8),
+        lambda x: tf.data.Dataset.from_generator(
+            lambda: iter([(x, LABELS)]), output_types=(tf.float32, tf.int64)
+        ),
+    ],
+    ids=["array", "batches", "tuple_of_inputs", "float", "one_hot", "dict", "bool", "unknown_shape"],
+)  # fmt: skip
+def test_what_is_no_label_is_left_out_or_refused(make_data, vectors):
+    inputs = Inputs(make_data(vectors), "test", network())
+    assert not inputs.has_labels
+    assert {labels for _, labels in inputs.with_labels()} == {None}
+    np.testing.assert_array_equal(np.concatenate([batch[0] for batch in inputs]), vectors)
+    with pytest.raises(
+        ValueError, match=r"data: expected labels, whole numbers \[batch\], beside the inputs, received"
+    ):
+        inputs.require_labels()

@@ -251,6 +251,10 @@ def refused_endings():
     return {
         "convolution": (image, pooled(layers.Conv2D(3, 3)(image))),
         "convolution_with_softmax": (image, layers.Reshape((3,))(layers.Conv2D(3, 8, activation="softmax")(image))),
+        "other_kernel_with_softmax": (
+            vector,
+            layers.EinsumDense("ab,bc->ac", output_shape=3, activation="softmax")(layers.Dense(3)(hidden)),
+        ),
         "rectified": (vector, layers.Dense(3, "relu")(hidden)),
         "activation_behind": (vector, layers.ReLU()(layers.Dense(3)(hidden))),
         "sum_of_two": (vector, layers.Add()([layers.Dense(3)(hidden), layers.Dense(3)(vector)])),

@@ -185,7 +185,18 @@ def separable() -> keras.Model:
     )  # fmt: skip
 
 
-WEIGHT_NETWORKS = {**{name: NETWORKS[name] for name in ("residual", "branches", "shared", "gated")}, "kinds": separable}
+def called_again() -> keras.Model:
+    """A shared layer is called before and behind another one."""
+    again, between = layers.Dense(5, "relu", name="again"), layers.Dense(5, "relu", name="between")
+    inputs = keras.Input((5,))
+    return randomize(keras.Model(inputs, layers.Dense(3)(again(between(again(inputs))))))
+
+
+WEIGHT_NETWORKS = {
+    **{name: NETWORKS[name] for name in ("residual", "branches", "shared", "gated")},
+    "kinds": separable,
+    "again": called_again,
+}
 
 
 @pytest.mark.parametrize("name", WEIGHT_NETWORKS)

@@ -11,7 +11,9 @@ from perturbed_networks import as_data, branches, chain, inputs_of, maps, random
 from scipy import stats
 
 from tfunits import measures, surgery
+from tfunits.measures import ablation
 from tfunits.measures.orders import ORDERS, ORDERS_BY_ACTIVATION, MaskingPlan, distinct_trials
+from tfunits.measures.perturbations import PerturbedRuns
 from tfunits.surgery import Graph, incoming_norms, tap_keys
 
 UNITS = 6
@@ -165,6 +167,36 @@ def test_curves_of_every_order_are_those_of_whole_masked_networks(order, unit):
             agreeing = (masked(inputs).numpy().argmax(axis=1) == whole).sum()
             assert curve.num_agreeing[draw, level] == agreeing
     assert found.joint.agreement[:, 1:].min() < 1
+
+
+def masked_sequence(monkeypatch, model, inputs, order: str) -> list[int]:
+    """Units of the one tap in the order in which a measure masks them."""
+    seen = []
+
+    class Capturing(PerturbedRuns):
+        def __init__(self, graph, perturbations, read):
+            seen.extend(change.values for sites in perturbations.values() for change in sites.values())
+            super().__init__(graph, perturbations, read)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ablation, "PerturbedRuns", Capturing)
+        measures.ablation_curves(model, inputs, order=order, draws=1, levels=inputs.shape[1] + 1, joint=False)
+    (masks,) = seen
+    return np.argsort(masks.sum(axis=0), kind="stable").tolist()
+
+
+def test_means_and_shares_of_zeros_are_not_other_numbers(monkeypatch, rng):
+    """Units whose means, spreads and shares of zeros come in different orders."""
+    model = chain(layers.Identity(name="tap_values"), layers.Dense(2), shape=(4,))
+    rows = np.array([3.0, 4.0, 7.0, 0.5]) + [1.0, 0.3, 0.1, 0.2] * rng.uniform(-1, 1, size=(60, 4))
+    for unit, zeros in enumerate([20, 6, 12, 2]):
+        rows[:zeros, unit] = 0
+    inputs = rows.astype("float32")
+    by_mean, by_std = np.argsort(rows.mean(axis=0)).tolist(), np.argsort(rows.std(axis=0)).tolist()
+    by_zeros = np.argsort(-(rows == 0).mean(axis=0)).tolist()
+    assert len({tuple(by_mean), tuple(by_std), tuple(by_zeros), tuple(by_mean[::-1])}) == 4
+    assert masked_sequence(monkeypatch, model, inputs, "mean_activation") == by_mean
+    assert masked_sequence(monkeypatch, model, inputs, "zero_share") == by_zeros == [0, 2, 1, 3]
 
 
 def needle(noise_units: int = 5) -> keras.Model:

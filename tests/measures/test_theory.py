@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from tfunits import measures, surgery
@@ -24,7 +25,7 @@ def independent(rng: np.random.Generator, rows: int, units: int) -> np.ndarray:
     return rng.normal(size=(rows, units)).astype("float32")
 
 
-@pytest.mark.parametrize("units", [8, 20, 39, 64])
+@pytest.mark.parametrize("units", [8, 25, 64])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_independent_units_with_many_rows(units, precision, rng):
     """With N >= 100 n, similarity is 0 and floor(0.05 n) units are redundant; every direction is there."""
@@ -34,7 +35,6 @@ def test_independent_units_with_many_rows(units, precision, rng):
     assert not row["rank_limited"]
     assert found.similarity().rows["units"]["similar"] == 0
     assert found.unit_types().rows["units"]["rank"] == units
-    assert found.redundancy(0.80).rows["units"]["redundant_units"] == pytest.approx(0.2 * units, abs=0.06 * units)
 
 
 def test_few_rows_make_independent_units_look_redundant(rng):
@@ -49,17 +49,13 @@ def test_few_rows_make_independent_units_look_redundant(rng):
     assert few.redundancy().rows["units"]["rank_limited"]
 
 
-@pytest.mark.parametrize(("spread", "redundant"), [(1, 1), (10, 9), (100, 9)])
-def test_unequal_variances_are_weighed(spread, redundant, rng):
-    """One unit that varies more than the other nine holds their share of the variance, though all are independent."""
-    scales = np.where(np.arange(10) == 0, spread, 1)
-    found = measures.unit_statistics(pass_on(10), independent(rng, 5000, 10) * scales.astype("float32"))
-    shares = np.sort(scales.astype(float) ** 2)
-    allowed = int((np.cumsum(shares) <= 0.05 * shares.sum()).sum())
-    assert allowed == (0 if spread == 1 else (8 if spread == 10 and 9 / 109 > 0.05 else 9)) or spread == 10
-    assert found.redundancy().rows["units"]["redundant_units"] == allowed
+@pytest.mark.parametrize(("spread", "redundant"), [(1, 0), (10, 5), (100, 9)])
+def test_variances_are_weighed(spread, redundant, rng):
+    """Nine independent units of variance 1 and one of spread^2: k of the nine go while k <= 0.05 (9 + spread^2)."""
+    rows = independent(rng, 5000, 10) * np.where(np.arange(10) == 0, spread, 1).astype("float32")
+    found = measures.unit_statistics(pass_on(10), rows)
+    assert found.redundancy().rows["units"]["redundant_units"] == redundant
     assert found.similarity().rows["units"]["similar"] == 0
-    assert redundant >= allowed
 
 
 @pytest.mark.parametrize(("r", "similar"), [(0.45, 0), (0.55, 1), (-0.55, 1)])
@@ -139,7 +135,7 @@ def test_widenings_compute_the_same_function(kind, vectors):
     wide = widen(model, kind)
     difference = np.abs(model.predict(vectors, verbose=0) - wide.predict(vectors, verbose=0)).max()
     assert difference < ROUNDING
-    # Negative control: without the new units' part, or the old ones', three of them would not.
+    # Negative control: the old units alone, unless they have all of the weights.
     half = surgery.mask(wide, {"hidden": np.repeat([1, 0], UNITS)})
     changed = np.abs(model.predict(vectors, verbose=0) - half.predict(vectors, verbose=0)).max() > ROUNDING
     assert changed == (kind in ("balanced", "split"))
@@ -152,7 +148,7 @@ def test_each_copy_or_silent_unit_is_a_redundant_one(kind, vectors):
     redundant, similar, rank = measured(model, vectors)
     wide_redundant, wide_similar, wide_rank = measured(wide, vectors)
     assert wide_redundant == redundant + UNITS
-    assert 0 < similar
+    assert similar > 0
     # A silent unit is similar to none, so that the mean over twice the units is half as large.
     assert wide_similar == pytest.approx(similar / 2 if kind == "silent" else 2 * similar + 1)
     assert wide_rank == rank
@@ -193,7 +189,7 @@ def test_units_of_one_pattern_each_share_one_direction(bits):
     parity = patterns.sum(axis=1).astype(int) % 2
     top = np.eye(2)[parity]
     model.set_weights([(2 * patterns - 1).T, 1 - patterns.sum(axis=1), top, np.zeros(2)])
-    data = keras_batches(patterns, parity)
+    data = tf.data.Dataset.from_tensor_slices((patterns, parity)).batch(6)
     outputs, labels = measures.read_outputs(model, data)
     assert (outputs.argmax(axis=1) == labels).all()
     found = measures.unit_statistics(model, data)
@@ -207,12 +203,6 @@ def test_units_of_one_pattern_each_share_one_direction(bits):
     assert similar == count - 1
     above = measures.similarity(model, data, threshold=1.01 / (count - 1)).rows["hidden"]["similar"]
     assert above == 0
-
-
-def keras_batches(inputs: np.ndarray, labels: np.ndarray):
-    import tensorflow as tf
-
-    return tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(6)
 
 
 def test_an_identity_unit_is_not_redundant(rng):

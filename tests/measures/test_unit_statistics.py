@@ -1,16 +1,24 @@
 """Statistics of units against NumPy and scikit-learn on all activations, float64."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from scipy import stats
 from sklearn.decomposition import PCA
 
 from tfunits import measures, models, surgery
+from tfunits.measures.inputs import Inputs
+from tfunits.measures.units import read_moments
+from tfunits.surgery import Graph, tap_keys
 
 SIDE = 3
 POSITIONS = SIDE * SIDE
+# A correct draw fails a test of uniformity at this p-value once in ten thousand seeds.
+LEAST_P = 1e-4
 
 
 def batches(inputs: np.ndarray, size: int) -> tf.data.Dataset:
@@ -28,6 +36,21 @@ def identity(*shape: int) -> keras.Model:
 def position_images(examples: int) -> np.ndarray:
     """Maps with one unit a position, which is 1 there and 0 elsewhere: a unit's mean counts its position's rows."""
     return np.tile(np.eye(POSITIONS, dtype="float32").reshape(SIDE, SIDE, POSITIONS), (examples, 1, 1, 1))
+
+
+def numbered_maps(examples: int, positions: int = POSITIONS) -> tuple[keras.Model, np.ndarray]:
+    """A network and maps [examples, positions, examples] in which unit e is not 0 in example e alone, where position p
+    is 2^p: a unit's sum over rows tells which positions its example gave."""
+    values = np.zeros((examples, positions, examples), "float32")
+    values[np.arange(examples), :, np.arange(examples)] = 2.0 ** np.arange(positions)
+    return identity(positions, examples), values
+
+
+def drawn_positions(statistics: measures.NetworkStatistics, positions: int = POSITIONS) -> np.ndarray:
+    """Which positions every example gave, bool [samplings, examples, positions], of `numbered_maps`."""
+    units = statistics.taps["units"]
+    sums = np.round(units.mean * units.num_rows).astype(int)
+    return (sums[..., None] >> np.arange(positions)) & 1 == 1
 
 
 def rows_by_position(statistics: measures.NetworkStatistics) -> np.ndarray:
@@ -316,3 +339,220 @@ def test_models_that_cannot_be_read_are_refused(images):
     model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(maps)))
     with pytest.raises(ValueError, match="taps: expected a tap of known size, received 'maps'"):
         measures.unit_statistics(model, images)
+
+
+def sampled(model, data, *, rows, **options) -> np.ndarray:
+    options = {"precision": "float64", **options}
+    return drawn_positions(measures.unit_statistics(model, data, max_rows=rows, **options))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_positions_of_an_example_are_distinct_and_as_many_from_each(count):
+    """A position drawn twice would count as the next one, so that the number of positions would be another."""
+    model, maps = numbered_maps(24)
+    drawn = sampled(model, maps, rows=24 * count + 7)
+    assert drawn.shape == (3, 24, POSITIONS)
+    assert (drawn.sum(axis=2) == count).all()
+    found = measures.unit_statistics(model, maps, max_rows=24 * count + 7).taps["units"]
+    assert found.num_rows == 24 * count
+
+
+@pytest.mark.parametrize("size", [1, 5, 24])
+def test_the_positions_of_an_example_are_a_function_of_its_number(size, two_devices):
+    model, maps = numbered_maps(24)
+    whole = sampled(model, maps, rows=100)
+    np.testing.assert_array_equal(sampled(model, batches(maps, size), rows=100), whole)
+    np.testing.assert_array_equal(sampled(model, batches(maps, size), rows=100, strategy=two_devices), whole)
+    # Other examples have other positions, and so have other seeds, samplings and names of taps.
+    assert len({example.tobytes() for example in whole[0]}) > 12
+    named = keras.Sequential([keras.Input(maps.shape[1:]), layers.Activation("linear", name="tap_other")])
+    named = keras.Model(named.inputs, layers.Dense(2)(named.outputs[0]))
+    renamed = measures.unit_statistics(named, maps, max_rows=100, precision="float64").taps["other"]
+    other_tap = drawn_positions(measures.NetworkStatistics(taps={"units": renamed}, settings={}))
+    for other in (sampled(model, maps, rows=100, seed=1)[0], whole[1], whole[2], other_tap[0]):
+        assert (other != whole[0]).any(axis=1).sum() > 12
+    # More samplings, and fewer, begin with the same ones.
+    np.testing.assert_array_equal(sampled(model, maps, rows=100, samplings=1)[0], whole[0])
+
+
+@pytest.mark.parametrize(("positions", "count"), [(4, 2), (5, 3), (6, 5), (6, 1)])
+def test_every_set_of_positions_is_equally_likely(positions, count):
+    """Floyd's algorithm gives each of the (positions choose count) sets; four samplings of 600 examples."""
+    model, maps = numbered_maps(600, positions)
+    found = measures.unit_statistics(model, maps, max_rows=600 * count, samplings=4, precision="float64")
+    counts = dict.fromkeys(itertools.combinations(range(positions), count), 0)
+    for example in drawn_positions(found, positions).reshape(-1, positions):
+        counts[tuple(np.flatnonzero(example).tolist())] += 1
+    assert sum(counts.values()) == 600 * 4
+    assert stats.chisquare(list(counts.values())).pvalue > LEAST_P
+
+
+def test_samplings_are_independent():
+    """Two samplings of one position of nine agree in a ninth of the examples; so do neighbouring examples, of the same
+    sampling and of two, whose random numbers would overlap if one began a step behind the other."""
+    model, maps = numbered_maps(450)
+    left, right = sampled(model, maps, rows=450, samplings=2).argmax(axis=2)
+    for one, other in ((left, right), (left[1:], left[:-1]), (left[1:], right[:-1]), (left[:-1], right[1:])):
+        assert stats.binomtest(int((one == other).sum()), len(one), 1 / POSITIONS).pvalue > LEAST_P
+
+
+@pytest.mark.parametrize("samples", [None, 0])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_all_samples_are_numpys_over_all_positions(samples, precision, branched_model, images):
+    found = measures.unit_statistics(branched_model, batches(images, 8), max_rows=samples, precision=precision)
+    for tap, units in found.taps.items():
+        rows = all_rows(branched_model, tap, images)
+        assert units.mean.shape[0] == 1
+        assert units.num_rows == len(rows)
+        expected = np.linalg.eigvalsh(np.cov(rows, rowvar=False))[::-1]
+        np.testing.assert_allclose(units.principal_variances[0], expected, rtol=1e-5, atol=1e-6 * expected[0])
+    few = measures.unit_statistics(branched_model, images, max_rows=300, precision=precision)
+    variances = few.taps["joined"].principal_variances
+    assert (np.abs(variances / found.taps["joined"].principal_variances - 1).max(axis=1) > 1e-3).all()
+
+
+@pytest.mark.parametrize("max_rows", [50_000, 100])
+@pytest.mark.parametrize("size", [8, 13])
+def test_several_devices_give_the_same_numbers(size, max_rows, branched_model, images, two_devices):
+    """27 examples in batches of 8 and 13, the last of 3 and of 1: one device has none of that."""
+    labels = np.arange(len(images)) % 3
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(size)
+    one, two = (
+        measures.unit_statistics(branched_model, data, max_rows=max_rows, strategy=s) for s in (None, two_devices)
+    )
+    for tap, units in one.taps.items():
+        other = two.taps[tap]
+        assert other.num_rows == units.num_rows
+        for name in ("mean", "std", "principal_variances", "selectivity"):
+            value = getattr(units, name)
+            np.testing.assert_allclose(getattr(other, name), value, rtol=1e-4, atol=1e-5 * np.abs(value).max())
+        np.testing.assert_array_equal(other.active_share, units.active_share)
+        np.testing.assert_array_equal(other.num_similar, units.num_similar)
+
+
+def test_precision_is_that_of_the_products(rng):
+    """In float64 two copies of a unit leave no variance but rounding of 1e-16 of it."""
+    # Float32 activations of scaled copies differ by their own rounding; whole numbers by none.
+    rows = (np.round(1000 * rng.normal(size=(3000, 1))) @ np.array([[1, 3, -7]])).astype("float32") + 0.125
+    exact = measures.unit_statistics(identity(3), rows, precision="float64").taps["units"]
+    assert (exact.principal_variances[0, 1:] < 1e-14 * exact.principal_variances[0, 0]).all()
+    assert exact.rank() == 1
+    assert measures.unit_statistics(identity(3), rows).taps["units"].rank() == 1
+
+
+def labelled(inputs: np.ndarray, labels: np.ndarray, size: int = 8) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(size)
+
+
+def selectivity_by_hand(rows: np.ndarray, labels: np.ndarray) -> list[float]:
+    found = []
+    for unit in rows.T:
+        means = {label: unit[labels == label].mean() for label in np.unique(labels)}
+        best = max(means, key=means.get)
+        rest = np.mean([mean for label, mean in means.items() if label != best])
+        found.append((means[best] - rest) / (means[best] + rest) if means[best] + rest else 0)
+    return found
+
+
+@pytest.mark.parametrize("size", [5, 27])
+@pytest.mark.parametrize("max_rows", [50_000, 60])
+def test_selectivity_is_of_all_positions_of_every_class(size, max_rows, branched_model, images, rng):
+    """Class 3 has no example, which is no class of mean 0; maps are averaged over all their positions."""
+    labels = rng.choice([0, 1, 2, 4], size=len(images))
+    found = measures.unit_statistics(branched_model, labelled(images, labels, size), max_rows=max_rows)
+    for tap, units in found.taps.items():
+        values = surgery.read(branched_model, [tap])(images)[tap].numpy().astype("float64")
+        expected = selectivity_by_hand(values.mean(axis=tuple(range(1, values.ndim - 1))), labels)
+        np.testing.assert_allclose(units.selectivity, expected, rtol=1e-4, atol=1e-5)
+    types = found.unit_types(selectivity=0.2)
+    for tap, row in types.rows.items():
+        assert row["selective"] == (found.taps[tap].selectivity >= 0.2).sum()
+    assert types.network["selective"] == sum(row["selective"] for row in types.rows.values())
+    other = measures.unit_statistics(branched_model, labelled(images, np.roll(labels, 1)))
+    assert np.abs(other.taps["joined"].selectivity - found.taps["joined"].selectivity).max() > 1e-3
+
+
+def test_units_of_one_class_are_selective_and_shared_ones_are_not():
+    labels = np.arange(60) % 3
+    inputs = np.column_stack([labels == 0, labels == 2, np.ones(60), np.zeros(60), 1 + 0.02 * (labels == 1)])
+    for given in (labels, labels.astype("uint8"), labels[:, None]):
+        units = measures.unit_statistics(identity(5), labelled(inputs.astype("float32"), given)).taps["units"]
+        np.testing.assert_allclose(units.selectivity, [1, 1, 0, 0, 0.02 / 2.02], atol=1e-6)
+        types = measures.unit_types(identity(5), labelled(inputs.astype("float32"), given))
+        assert types.rows["units"]["selective"] == 2
+
+
+def test_labels_of_minus_one_and_one_are_two_classes():
+    labels = np.array([-1, 1] * 20)
+    inputs = np.column_stack([labels == -1, labels == 1, np.ones(40)]).astype("float32")
+    units = measures.unit_statistics(identity(3), labelled(inputs, labels)).taps["units"]
+    np.testing.assert_allclose(units.selectivity, [1, 1, 0])
+
+
+@pytest.mark.parametrize("kind", ["none", "float", "one_hot"])
+def test_without_labels_nothing_is_said_of_classes(kind, rng):
+    inputs = rng.normal(size=(40, 3)).astype("float32")
+    data = {
+        "none": inputs,
+        "float": labelled(inputs, np.zeros(40, "float32")),
+        "one_hot": labelled(inputs, np.eye(4, dtype="int32")[np.arange(40) % 4]),
+    }[kind]
+    found = measures.unit_statistics(identity(3), data)
+    assert not found.taps["units"].has_classes
+    assert "selective" not in found.unit_types().rows["units"]
+    assert "selective" not in found.unit_types().network
+
+
+def test_classes_are_read_of_sampled_maps_too(rng):
+    """What a reading holds, against numpy: means over all positions, moments over those drawn."""
+    maps, labels = rng.normal(size=(30, SIDE, SIDE, 2)).astype("float32"), rng.integers(3, size=30)
+    model = identity(SIDE, SIDE, 2)
+    graph = Graph(model)
+    inputs = Inputs(labelled(maps, labels), "test", model)
+    found = read_moments(graph, tap_keys(graph), inputs, max_rows=60, samplings=2)["units"]
+    expected = [maps[labels == label].mean(axis=(0, 1, 2), dtype="float64") for label in range(3)]
+    np.testing.assert_allclose(found.class_means, expected, rtol=1e-5, atol=1e-6)
+    assert [moments.count for moments in found.moments] == [60, 60]
+    np.testing.assert_allclose(found.active_share, [1, 1])
+    assert (found.moments[0].mean != found.moments[1].mean).all()
+
+
+def test_dead_layers_and_units_before_a_batch_norm_or_at_a_residual_stream(rng):
+    """A tap before a BatchNorm is read before it; residual sums and concatenations are read where they are made."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    linear = layers.Dense(5, name="tap_before")(inputs)
+    normed = layers.BatchNormalization(name="norm")(linear)
+    dead = layers.ReLU(name="tap_dead")(layers.Dense(3, bias_initializer="zeros", kernel_initializer="zeros")(normed))
+    summed = layers.Add(name="tap_stream")([linear, normed])
+    joined = layers.Concatenate(name="tap_joined")([summed, dead])
+    model = keras.Model(inputs, layers.Dense(1)(joined))
+    model.get_layer("norm").set_weights([rng.uniform(0.5, 2, size=5) for _ in range(4)])
+    data = rng.normal(size=(200, 4)).astype("float32")
+    kernel, bias = model.get_layer("tap_before").get_weights()
+    gamma, beta, mean, variance = model.get_layer("norm").get_weights()
+    before = data.astype("float64") @ kernel + bias
+    stream = before + gamma * (before - mean) / np.sqrt(variance + model.get_layer("norm").epsilon) + beta
+    found = measures.unit_statistics(model, data)
+    rows = {"before": before, "dead": np.zeros((200, 3)), "stream": stream}
+    rows["joined"] = np.hstack([stream, rows["dead"]])
+    for tap, expected in rows.items():
+        units = found.taps[tap]
+        np.testing.assert_allclose(units.mean[0], expected.mean(axis=0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(units.std[0], expected.std(axis=0, ddof=1), rtol=1e-4, atol=1e-5)
+        assert units.num_similar[0].tolist() == similar(expected).tolist()
+    redundant = {tap: row["redundant_units"] for tap, row in found.redundancy().rows.items()}
+    assert redundant["dead"] == 3
+    assert redundant["joined"] == redundant["stream"] + 3
+    assert {tap: row["dead"] for tap, row in found.unit_types().rows.items()} == {
+        "before": 0, "dead": 3, "stream": 0, "joined": 3,
+    }  # fmt: skip
+    # Four inputs reach five linear units.
+    assert {tap: row["rank"] for tap, row in found.unit_types().rows.items()} == {
+        "before": 4, "dead": 0, "stream": 4, "joined": 4,
+    }  # fmt: skip
+
+
+def test_an_unknown_precision_is_refused(rng):
+    with pytest.raises(ValueError, match="precision: expected one of float32, float64, received 'half'"):
+        measures.unit_statistics(identity(4), rng.normal(size=(10, 4)).astype("float32"), precision="half")

@@ -176,6 +176,21 @@ def test_large_activations_are_no_more_correlated(kind: str, scale: float, rng: 
     assert found.held_out_r2 == pytest.approx(small.held_out_r2, abs=R2_ERROR)
 
 
+@pytest.mark.parametrize("scale", [1, 1e4])
+def test_copies_in_a_chunk_add_nothing(scale: float, rng: np.random.Generator) -> None:
+    """At a large scale rounding is more than the penalty, and makes their covariance indefinite."""
+    rows = scale * layer("scaled_copies", rng)
+    fitted, other = Moments.from_samples(rows[::2]), Moments.from_samples(rows[1::2])
+    half = WIDTH // 2
+    once = reconstruct(fitted, np.arange(6), held_out=other, target=np.arange(6, half))
+    twice = reconstruct(fitted, np.r_[:6, half : half + 6], held_out=other, target=np.arange(6, half))
+    for name in ("r2", "held_out_r2"):
+        assert getattr(twice, name) == pytest.approx(getattr(once, name), abs=R2_ERROR)
+    for name in ("correlation", "held_out_correlation"):
+        assert getattr(twice, name) == pytest.approx(getattr(once, name), abs=CORRELATION_ERROR)
+    assert 0.2 < once.r2 < 0.99
+
+
 def test_all_units_reconstruct_all_units(rng: np.random.Generator) -> None:
     halves = [Moments.from_samples(rectified(rng)) for _ in range(2)]
     found = reconstruct(halves[0], rng.permutation(WIDTH), held_out=halves[1])

@@ -183,6 +183,7 @@ def test_rank_is_numpys_of_the_centred_rows(spread: float, rng: np.random.Genera
     assert describe(rows).rank() == np.linalg.matrix_rank(rows - rows.mean(axis=0)) == 4
     # Negative control: uncentred rows have one direction more.
     assert np.linalg.matrix_rank(rows) == 5
+    assert describe(1e-5 * rows).rank() == describe(1e5 * rows).rank() == 4
     single = [Moments.from_samples(rows.astype("float32"), "float32")]
     assert UnitStatistics.from_moments(single, np.ones(7)).rank() == 4
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfunits import measures, training
+from tfunits import measures, reports, training
 from tfunits.artifacts import RunDir, read_arrays, read_json, write_arrays, write_json
 from tfunits.configs import (
     MEASURES_OF_STEPS,
@@ -156,7 +156,13 @@ def _measure_reconstruction(run: Run, model: keras.Model, settings: Mapping[str,
 
 
 def _measure_dimension(run: Run, model: keras.Model, settings: Mapping[str, Any]) -> Found:
-    return measures.intrinsic_dimension(model, run.data, strategy=run.strategy, **settings).to_dict(), {}
+    try:
+        return measures.intrinsic_dimension(model, run.data, strategy=run.strategy, **settings).to_dict(), {}
+    except ValueError as error:
+        # A dead layer, or one of few different points, has no dimension; that is a result, and the next measure's turn.
+        if not str(error).startswith("points: "):
+            raise
+        return {"value": None, "reason": str(error)}, {}
 
 
 def _measure_kinds(run: Run, model: keras.Model, settings: Mapping[str, Any]) -> Found:
@@ -212,8 +218,10 @@ def measure_files(config: ExperimentConfig, step: str = "measure") -> list[str]:
 def is_measured(run_dir: RunDir, step: str, config: ExperimentConfig) -> bool:
     """Whether every file is there that a step that measures writes."""
     if step == "dynamics":
-        epochs = kept_epochs(run_dir)
-        return (bool(epochs) or _is_untrained(config)) and all(_are_measured(run_dir, config.measure.dynamics, config, epoch) for epoch in epochs)
+        # Where --save has deleted the checkpoints, those that were measured.
+        epochs = kept_epochs(run_dir) or reports.read_epochs(run_dir)
+        names = config.measure.dynamics
+        return bool(epochs or _is_untrained(config)) and all(_are_measured(run_dir, names, config, e) for e in epochs)
     return _are_measured(run_dir, MEASURES_OF_STEPS[step], config, None)
 
 
@@ -238,8 +246,13 @@ def measure_dynamics(run: Run) -> str:
     Returns: "finished".
 
     Raises:
-      UserError: a run that kept none.
+      UserError: a run that is not trained, or kept none.
     """
+    if not run.run_dir.is_done("train"):
+        raise UserError(
+            f"--steps=dynamics: expected a trained run, received {run.run_dir.name}; add the step train, "
+            "and --keep_epochs, e.g. --keep_epochs=1,2,5,every10,last8"
+        )
     epochs = kept_epochs(run.run_dir)
     if not epochs and not _is_untrained(run.config):
         raise UserError(

@@ -130,7 +130,7 @@ def _carry_out(run: Run, label: str) -> str:
         print(f"{label}: diverged when it was trained; skipped", flush=True)
         return _settle(run, "diverged", seconds)
     steps = steps_of(config, run.execution)
-    open_steps = [step for step in steps if not is_step_done(run_dir, step, config)]
+    open_steps = _open_steps(run_dir, steps, config)
     if not open_steps:
         print(f"{label}: finished before{_describe_other_version(run_dir)}", flush=True)
         return _settle(run, "finished", seconds)
@@ -212,6 +212,13 @@ def _fail(run_dir: RunDir, message: str, seconds: Mapping[str, float], *, was_fi
     with contextlib.suppress(OSError):  # A full disk is the message; its status cannot be written.
         run_dir.set_status("finished" if was_finished else "failed", message, seconds=dict(seconds))
     return "failed"
+
+
+def _open_steps(run_dir: RunDir, steps: Sequence[str], config: ExperimentConfig) -> list[str]:
+    """Steps that need work, in order; where something is measured, its figures do too."""
+    found = [step for step in steps if not is_step_done(run_dir, step, config)]
+    is_measuring = not {*MEASURES_OF_STEPS, "dynamics"}.isdisjoint(found)
+    return [step for step in steps if step in found or (step == "report" and is_measuring)]
 
 
 def _describe_divergence(run: Run) -> str:

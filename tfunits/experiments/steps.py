@@ -117,7 +117,7 @@ def report(run: Run) -> str:
             curves,
             title=f"{title}\n{split}, {reports.ABLATED.get(unit, unit)}",
             tolerance=run.config.measure.tolerance,
-            is_noise=unit == "noise",
+            unit=unit,
         )
     for split, statistics in record.statistics.items():
         figures[f"correlations_{split}"] = reports.plot_correlations(statistics, title=f"{title}, {split}")
@@ -152,7 +152,7 @@ def _final_measures(record: reports.RunRecord, options: MeasureConfig) -> dict[s
         elif (
             row.measure in wanted
             and row.split == options.measured_splits[0]
-            and row.unit in ("", options.ablation_unit[0])
+            and row.unit in ("", reports.first_unit(options))
         ):
             found[f"final/{row.measure}"] = row.value
     return found

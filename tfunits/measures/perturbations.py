@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
@@ -22,6 +23,8 @@ _STACKED_VALUES = 2**22
 # than gathering the others (a convolution of 16 to 16 channels on 16x16 has 0.6 million multiplications).
 _SPARED_SHARE = 0.25
 _SMALL_WORK = 1e6
+# From this number of segments on, those far behind a change are run together.
+_MANY_SEGMENTS = 12
 # A Philox generator makes this many 32-bit numbers per step of its counter.
 _PHILOX_BLOCK = 4
 
@@ -79,16 +82,17 @@ Perturbation = Mapping[TensorKey | keras.layers.Layer, UnitMasks | Noise | Weigh
 
 @dataclasses.dataclass(frozen=True)
 class _Variant:
-    """One way of running the calls between two cuts.
+    """One way of running the calls from one cut to another.
 
     Attributes:
-      segment: number of the segment.
-      stacked: tensors at its start of which every trial has its own.
-      sites: tensors at its start, and layers in it, that are changed, each with the specs of its change's arguments.
+      start, stop: numbers of the cuts.
+      stacked: tensors at the start of which every trial has its own.
+      sites: tensors at the start, and layers behind it, that are changed, each with the specs of its change's arguments.
       sparse: whether the arithmetic of masked channels is left out.
     """
 
-    segment: int
+    start: int
+    stop: int
     stacked: frozenset[TensorKey]
     sites: tuple[tuple[Hashable, tuple[tf.TensorSpec, ...]], ...]
     sparse: bool
@@ -106,6 +110,7 @@ class _Plan:
       stacked_values: numbers that an example has in the widest tensor behind the first change; None where trials
         cannot be stacked into one batch.
       sparse: whether every trial is run by itself, without the arithmetic of its masked channels.
+      stretches: (start, stop) of what is run, in order, each the numbers of two cuts.
     """
 
     sites: Perturbation
@@ -114,6 +119,7 @@ class _Plan:
     constant: np.ndarray
     stacked_values: int | None
     sparse: bool
+    stretches: list[tuple[int, int]]
 
     def changes(self, segment: int, layers: set, trials: np.ndarray) -> dict[Hashable, list[tf.Tensor]]:
         """Place -> arguments of the changes that a segment makes."""
@@ -159,6 +165,10 @@ class PerturbedRuns:
         self._cuts = [0, *sorted(inner - {0}), len(graph.calls)]
         self._live = [graph.live(cut) for cut in self._cuts]
         self._layers = [{call.operation for call in self._calls(segment)} for segment in range(len(self._cuts) - 1)]
+        # Where there are many taps, what lies far behind a change is run in longer stretches of about the root of the
+        # number of segments: a call costs more than the work in a small segment.
+        num_segments = len(self._cuts) - 1
+        self._stretch = math.isqrt(num_segments) if num_segments >= _MANY_SEGMENTS else 1
         self._beginning: dict[int, dict[Hashable, _Plan]] = {segment: {} for segment in range(len(self._cuts) - 1)}
         for name, sites in perturbations.items():
             segments = {site: self._cuts.index(position) for site, position in positions[name].items()}
@@ -185,7 +195,23 @@ class PerturbedRuns:
             constant=constant,
             stacked_values=self._widest(start) if stackable and not sparse else None,
             sparse=sparse,
+            stretches=self._stretches(sites, segments, start),
         )
+
+    def _stretches(self, sites: Perturbation, segments: Mapping[Any, int], start: int) -> list[tuple[int, int]]:
+        """From the first change to the end: single segments, and whole stretches in which nothing is changed."""
+        changed = set(segments.values())
+        for site, change in sites.items():
+            if isinstance(change, WeightMasks):
+                changed |= {segment for segment, layers in enumerate(self._layers) if site in layers}
+        found, end = [], len(self._cuts) - 1
+        while start < end:
+            stop = min(start + self._stretch, end)
+            is_stretch = start % self._stretch == 0 and not changed.intersection(range(start, stop))
+            stop = stop if is_stretch else start + 1
+            found.append((start, stop))
+            start = stop
+        return found
 
     def _is_worth_leaving_out(self, sites: Perturbation, segments: Mapping[Any, int], start: int) -> bool:
         """Whether much of the work behind masked channels is multiplying their zeros."""
@@ -196,12 +222,13 @@ class PerturbedRuns:
             multiplications(self._graph, list(sparse_calls(self._graph, self._calls(segment), key)))
             for key, segment in segments.items()
         )
-        behind = [call for segment in range(start, len(self._cuts) - 1) for call in self._calls(segment)]
+        behind = self._calls(start, len(self._cuts) - 1)
         small = multiplications(self._graph, behind) < _SMALL_WORK
         return not small and spared > _SPARED_SHARE * multiplications(self._graph, behind)
 
-    def _calls(self, segment: int) -> list[Call]:
-        return self._graph.calls[self._cuts[segment] : self._cuts[segment + 1]]
+    def _calls(self, start: int, stop: int | None = None) -> list[Call]:
+        """The calls of a segment, or of those from one cut to another."""
+        return self._graph.calls[self._cuts[start] : self._cuts[start + 1 if stop is None else stop]]
 
     def _widest(self, segment: int) -> int:
         """Numbers an example has in the widest tensor from a segment on."""
@@ -234,7 +261,7 @@ class PerturbedRuns:
         for segment, plans in self._beginning.items():
             for name, plan in plans.items():
                 found[name] = self._run_trials(plan, segment, values, piece.first, piece.size)
-            state = self._run_segment(segment, (values, {}), {}, 1, piece.first)
+            state = self._run(segment, segment + 1, (values, {}), {}, 1, piece.first)
             if segment < len(self._cuts) - 2:
                 values, _ = state
         return state.numpy(), found
@@ -250,18 +277,19 @@ class PerturbedRuns:
             for begin in range(0, len(trials), stack):
                 chosen = trials[begin : begin + stack]
                 state: Any = (part, {})
-                for current in range(segment, len(self._cuts) - 1):
-                    changes = plan.changes(current, self._layers[current], chosen)
-                    state = self._run_segment(current, state, changes, len(chosen), first, sparse=plan.sparse)
+                for start, stop in plan.stretches:
+                    changes = plan.changes(start, self._layers[start], chosen)
+                    state = self._run(start, stop, state, changes, len(chosen), first, sparse=plan.sparse)
                 rows = state.numpy().reshape(len(chosen), count, *state.shape[1:])
                 readings.update(
                     zip(chosen.tolist(), np.broadcast_to(rows, [len(chosen), size, *rows.shape[2:]]), strict=True)
                 )
         return np.stack([readings[trial] for trial in range(plan.num_trials)])
 
-    def _run_segment(
+    def _run(
         self,
-        segment: int,
+        start: int,
+        stop: int,
         state: tuple[dict[TensorKey, tf.Tensor], dict[TensorKey, tf.Tensor]],
         changes: dict[Hashable, list[tf.Tensor]],
         num_trials: int,
@@ -272,30 +300,30 @@ class PerturbedRuns:
         """The tensors at the next cut, (for all trials, a trial each); of the last segment, what `read` gives."""
         plain, stacked = state
         sites = tuple((site, tuple(map(_spec_of, arguments))) for site, arguments in changes.items())
-        variant = _Variant(segment, frozenset(stacked), sites, sparse and bool(changes))
+        variant = _Variant(start, stop, frozenset(stacked), sites, sparse and bool(changes))
         with self._tracing:
             if variant not in self._functions:
                 self._functions[variant] = self._trace(variant)
         function, kept_plain, kept_stacked = self._functions[variant]
         found = function(
-            [plain[key] for key in self._live[segment] if key not in stacked],
-            [stacked[key] for key in self._live[segment] if key in stacked],
+            [plain[key] for key in self._live[start] if key not in stacked],
+            [stacked[key] for key in self._live[start] if key in stacked],
             list(changes.values()),
             tf.constant(num_trials),
             tf.constant(first, tf.int64),
         )
-        if segment == len(self._cuts) - 2:
+        if stop == len(self._cuts) - 1:
             return found
         return dict(zip(kept_plain, found[0], strict=True)), dict(zip(kept_stacked, found[1], strict=True))
 
     def _trace(self, variant: _Variant) -> tuple:
-        graph, segment = self._graph, variant.segment
-        calls = self._calls(segment)
-        last = segment == len(self._cuts) - 2
-        wanted = graph.outputs if last else self._live[segment + 1]
+        graph, start = self._graph, variant.start
+        calls = self._calls(start, variant.stop)
+        last = variant.stop == len(self._cuts) - 1
+        wanted = graph.outputs if last else self._live[variant.stop]
         kept: dict[str, list[TensorKey]] = {"plain": [], "stacked": []}
-        plain_keys = [key for key in self._live[segment] if key not in variant.stacked]
-        stacked_keys = [key for key in self._live[segment] if key in variant.stacked]
+        plain_keys = [key for key in self._live[start] if key not in variant.stacked]
+        stacked_keys = [key for key in self._live[start] if key in variant.stacked]
         masked_layers = [site for site, _ in variant.sites if isinstance(site, keras.layers.Layer)]
 
         def function(

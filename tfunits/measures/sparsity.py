@@ -49,7 +49,7 @@ def sparse_calls(graph: Graph, calls: Sequence[Call], masked: TensorKey) -> dict
     for call in calls:
         if not zero.intersection(call.inputs):
             continue
-        if can_leave_out(call) and graph.shape(call.inputs[0])[-1] == graph.shape(masked)[-1]:
+        if can_leave_out(call):
             found[call] = call.inputs[0]
         elif keeps_zeros(graph, call):
             zero.update(call.outputs)

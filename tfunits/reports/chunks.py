@@ -27,13 +27,20 @@ _LARGEST_SHARE = 4
 def chunk_table(record: RunRecord) -> pd.DataFrame:
     """One row a chunk size: errors on every split, R2 and residual correlations.
 
-    Columns: <split>_error, and of the first reconstruction r2, correlation (in-sample, all pairs), held_out_r2,
-    held_out_correlation (pairs outside the chunk), noise_floor, too_few_rows.
+    Columns: <split>_error, and of the reconstruction on test data (or the first split) r2, correlation (in-sample, all
+    pairs), held_out_r2, held_out_correlation (pairs outside the chunk), noise_floor, too_few_rows.
     """
     parts = [errors.to_frame()["error"].rename(f"{split}_error") for split, errors in record.chunks.items()]
-    whole = [curve for (_, target), curve in record.reconstructions.items() if target == "layer"]
-    parts += [whole[0].to_frame()] if whole else []
+    shown = _shown_reconstruction(record)
+    parts += [shown[1].to_frame()] if shown else []
     return pd.concat(parts, axis=1) if parts else pd.DataFrame()
+
+
+def _shown_reconstruction(record: RunRecord) -> tuple[str, ReconstructionCurve] | None:
+    """(split, curve) of the layer on test data, or on the first split that was measured; None without any."""
+    curves = {split: curve for (split, target), curve in record.reconstructions.items() if target == "layer"}
+    split = "test" if "test" in curves else next(iter(curves), None)
+    return None if split is None else (split, curves[split])
 
 
 def plot_chunks(record: RunRecord, *, title: str) -> Figure:
@@ -56,17 +63,16 @@ def plot_chunks(record: RunRecord, *, title: str) -> Figure:
     # Errors of nought have a place too.
     left.set_yscale("symlog", linthresh=FITTED_ERROR / 2)
     left.set(xlabel="units in the chunk", ylabel="error", ylim=(0, 1))
-    left.legend(fontsize=7)
-    curves = {split: curve for (split, target), curve in record.reconstructions.items() if target == "layer"}
-    if curves:
-        split = "test" if "test" in curves else next(iter(curves))
-        _draw_reconstruction(right, curves[split], split)
-    for axes, found in ((left, record.chunks), (right, curves)):
+    if record.chunks:
+        left.legend(fontsize=7)
+    shown = _shown_reconstruction(record)
+    if shown:
+        _draw_reconstruction(right, shown[1], shown[0])
+    for axes, found in ((left, next(iter(record.chunks.values()), None)), (right, shown and shown[1])):
         axes.set_xscale("log", base=2)
         axes.minorticks_off()
-        if found:
-            sizes = next(iter(found.values())).sizes
-            axes.set_xticks(sizes, [str(size) for size in sizes], fontsize=7)
+        if found is not None:
+            axes.set_xticks(found.sizes, [str(size) for size in found.sizes], fontsize=7)
     right.set(xlabel="units in the chunk", ylim=(-0.05, 1.05))
     for axes in (left, right):
         tidy(axes)
@@ -143,13 +149,15 @@ def limit_error(
     Returns: errors, float64 [networks], and bool [examples].
 
     Raises:
-      UserError: a run without outputs on this split.
+      UserError: a run without outputs on this split, or runs of other data.
 
     Source: Doimo et al. 2022, section 3; DESIGN section 6.
     """
     found = [record.outputs(split) for record in records]
-    outputs = np.stack([outputs for outputs, _ in found])
     labels = found[0][1]
+    if not all(np.array_equal(labels, others) for _, others in found):
+        raise UserError(f"records: expected runs on the same {split} data, received other labels; group them by data")
+    outputs = np.stack([outputs for outputs, _ in found])
     errors = ensemble_errors(outputs, labels, average=average, seed=seed)
     return errors, ensemble_wrong(outputs, labels, average=average)
 
@@ -172,19 +180,22 @@ def fit_chunk_power_law(
       seed: of the bootstrap.
 
     Raises:
-      UserError: networks without w*, or fewer than two sizes of chunks between w* and W / 4.
+      UserError: a run without such chunks, networks without w*, or fewer than two sizes of chunks between w* and W / 4.
 
     Source: Doimo et al. 2022, section 3; DESIGN section 6: larger chunks overlap.
     """
-    training = [record.chunks["train"] for record in records if "train" in record.chunks]
-    sizes = training[0].sizes if training else []
-    first = (
-        first_at_most(sizes, np.mean([errors.errors for errors in training], axis=0), FITTED_ERROR)
-        if training
-        else None
-    )
-    largest = sizes[-1] / _LARGEST_SHARE if training else 0
-    chosen = [i for i, size in enumerate(sizes) if first is not None and first <= size <= largest]
+    missing = [r.run_dir.name for r in records if not {"train", split} <= r.chunks.keys()]
+    if missing or not records:
+        raise UserError(
+            f"--steps=chunks: expected runs with chunks on train and {split} data, received "
+            f"{missing[0] if missing else 'no run'}; measure it with --measured_splits={split}"
+        )
+    training = [record.chunks["train"] for record in records]
+    if len({errors.width for errors in training}) > 1:
+        raise UserError(f"records: expected one width, received {sorted({errors.width for errors in training})}")
+    sizes = training[0].sizes
+    first = first_at_most(sizes, np.mean([errors.errors for errors in training], axis=0), FITTED_ERROR)
+    chosen = [i for i, size in enumerate(sizes) if first is not None and first <= size <= sizes[-1] / _LARGEST_SHARE]
     if len(chosen) < 2:
         raise UserError(
             f"--steps=chunks: expected two chunk sizes from w* to a quarter of the layer, received w* = {first} "

@@ -40,7 +40,10 @@ def tabulate_dynamics(run_dir: RunDir, measure: MeasureConfig | None = None) -> 
                 unit = "" if target == "layer" else "to a chunk"
                 rows += [(split, unit, NETWORK, name, value, size) for size, value in means[name].items()]
         more = pd.DataFrame(rows, columns=list(frame.columns))
-        both = pd.concat([frame, more], ignore_index=True) if len(more) else frame
+        known = [part for part in (frame, more) if len(part)]
+        if not known:
+            continue
+        both = pd.concat(known, ignore_index=True)
         both.insert(0, "epoch", epoch)
         both.insert(1, "epochs_to_end", last - epoch)
         parts.append(both)
@@ -54,9 +57,12 @@ def plot_dynamics(frame: pd.DataFrame, *, title: str) -> Figure:
       frame: from `tabulate_dynamics`.
       title: of the figure.
     """
-    network = frame[(frame["tap"] == NETWORK) & frame["unit"].isin(["", "channel"])]
-    panels = [name for name in _PANELS if network[network["measure"] == name]["value"].notna().any()]
-    chunked = [name for name in ("chunk_error", "held_out_correlation") if (network["measure"] == name).any()]
+    network = frame[frame["tap"] == NETWORK]
+    known = network[network["value"].notna()]["measure"].unique()
+    panels = [name for name in _PANELS if name in known]
+    chunked = [name for name in ("chunk_error", "held_out_correlation") if name in known]
+    # Kinds of units, say, when nothing else was measured.
+    panels = panels or ([] if chunked else sorted(known)[: len(_PANELS)])
     count = len(panels) + len(chunked)
     columns = min(3, count)
     rows = -(-count // columns)
@@ -66,10 +72,10 @@ def plot_dynamics(frame: pd.DataFrame, *, title: str) -> Figure:
         part = network[network["measure"] == name]
         if name in chunked:
             split = "train" if (part["split"] == "train").any() else part["split"].iloc[0]
-            groups = list(part[part["split"] == split].groupby("chunk"))
+            groups = list(part[(part["split"] == split) & (part["unit"] == "")].groupby("chunk"))
             axes.set_title(f"by chunk size, {split}", fontsize=8)
         else:
-            groups = list(part.groupby("split", sort=False))
+            groups = list(part.groupby(_label(part), sort=False))
         for (label, line), color in zip(groups, colors_for(len(groups)), strict=True):
             axes.plot(line["epoch"], line["value"], marker=".", color=color, label=str(label))
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
@@ -87,3 +93,9 @@ def plot_dynamics(frame: pd.DataFrame, *, title: str) -> Figure:
         axes.remove()
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _label(part: pd.DataFrame) -> pd.Series:
+    """What every row's line is called: its split, and how it was ablated where not channels were in random order."""
+    plain = part["unit"].isin(["", "channel"])
+    return part["split"].where(plain, part["split"] + ", " + part["unit"])

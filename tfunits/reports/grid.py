@@ -10,7 +10,7 @@ from tfunits.artifacts import write_figure, write_table
 from tfunits.configs import MeasureConfig
 from tfunits.reports.chunks import width_table
 from tfunits.reports.plots import plot_against_width
-from tfunits.reports.records import NETWORK, RunRecord, flat_settings, tabulate, varied_settings
+from tfunits.reports.records import NETWORK, RunRecord, first_unit, flat_settings, tabulate, varied_settings
 from tfunits.reports.tables import gain_table, grid_table
 
 _PLOTTED = ("accuracy", "prunability", "redundancy")
@@ -57,7 +57,7 @@ def report_grid(
     gains = pd.DataFrame()
     if frame["size"].nunique() > 1 and not frame.empty:
         skip_first = ("redundancy",) if measure.protocol == "authors" else ()
-        gains = _add_untrained(gain_table(frame, skip_first=skip_first), frame, untrained or {}, measure)
+        gains = _add_untrained(gain_table(frame, skip_first=skip_first), frame, untrained or {}, measure, skip_first)
         write_table(folder / "gains.csv", gains)
         figure = plot_against_width(frame, _PLOTTED, title=_title(frame), skip_first=skip_first)
         write_figure(folder / "width.png", figure, _FIGURE_DPI)
@@ -71,7 +71,10 @@ def report_grid(
 
 def _width_tables(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataFrame:
     """Full networks against chunks of the widest, of every curve with several widths of the last hidden layer."""
-    varied = varied_settings([record.config for record in records])
+    # A width of the last layer alone is what a curve runs over; the size of the rest then is not.
+    varied = [name for name in varied_settings([record.config for record in records]) if name != "last_width"]
+    if any(record.config.model.last_width for record in records) and len({record.size for record in records}) > 1:
+        varied.append("size")
     by_curve: dict[str, list[RunRecord]] = {}
     for record in records:
         if "train" in record.chunks:
@@ -87,7 +90,11 @@ def _width_tables(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.Da
 
 
 def _add_untrained(
-    gains: pd.DataFrame, frame: pd.DataFrame, untrained: Mapping[str, RunRecord], measure: MeasureConfig
+    gains: pd.DataFrame,
+    frame: pd.DataFrame,
+    untrained: Mapping[str, RunRecord],
+    measure: MeasureConfig,
+    skip_first: Sequence[str],
 ) -> pd.DataFrame:
     """A column with the gain of the same networks before training, where all of a curve's are there."""
     names = {record.run_dir.name for record in untrained.values()}
@@ -99,7 +106,7 @@ def _add_untrained(
     parts = []
     for run, curve in trained[trained["curve"].isin(curves)].groupby("run")["curve"].first().items():
         parts.append(_views(tabulate([untrained[run]], measure), measure).assign(curve=curve))
-    beside = gain_table(pd.concat(parts).drop_duplicates())
+    beside = gain_table(pd.concat(parts).drop_duplicates(), skip_first=skip_first)
     column = beside.set_index(["curve", "measure"])["gain"].rename("untrained_gain")
     return gains.join(column, on=["curve", "measure"])
 
@@ -111,7 +118,7 @@ def _views(frame: pd.DataFrame, measure: MeasureConfig) -> pd.DataFrame:
         ((frame["measure"] == "accuracy") & (frame["split"] == "test"))
         | ((frame["measure"] != "accuracy") & (frame["split"] == split))
     )
-    return frame[wanted & frame["unit"].isin(["", measure.ablation_unit[0]])].copy()
+    return frame[wanted & frame["unit"].isin(["", first_unit(measure)])].copy()
 
 
 def _title(frame: pd.DataFrame) -> str:

@@ -33,7 +33,7 @@ _GROWING = ("prunability", "redundancy", "similarity")
 
 
 def plot_ablation(
-    curves: Mapping[str, AblationCurve], *, title: str, tolerance: float = 0.2, is_noise: bool = False
+    curves: Mapping[str, AblationCurve], *, title: str, tolerance: float = 0.2, unit: str = "channel"
 ) -> Figure:
     """Agreement against the masked fraction: a line a tap (mean over draws, range shaded), the joint curve in black.
 
@@ -41,7 +41,7 @@ def plot_ablation(
       curves: tap -> curve; the joint one under "network".
       title: of the figure.
       tolerance: drawn as a dotted line at 1 - tolerance.
-      is_noise: whether the abscissa is the noise's standard deviation.
+      unit: what is masked, or "noise", whose standard deviation the abscissa then is.
     """
     figure = Figure(figsize=(1.5 * PANEL_INCHES, 1.15 * PANEL_INCHES), layout="constrained")
     axes = figure.subplots()
@@ -56,7 +56,9 @@ def plot_ablation(
             curve.fractions, curve.agreement.min(axis=0), curve.agreement.max(axis=0), color=color, alpha=0.12, lw=0
         )
     axes.axhline(1 - tolerance, color="grey", lw=0.8, ls=":")
-    abscissa = "noise / std of activations" if is_noise else "masked share of units"
+    abscissa = {"noise": "noise / std of activations", "weights": "masked share of weights"}.get(
+        unit, "masked share of units"
+    )
     largest = max(curve.fractions[-1] for curve in curves.values())
     axes.set(xlabel=abscissa, ylabel="unchanged predictions", xlim=(0, largest), ylim=(0, 1.02), title=title)
     axes.legend(fontsize=7, ncols=1 if len(curves) <= 8 else 3)

@@ -84,8 +84,12 @@ def read_dynamics(run_dir: RunDir, measure: MeasureConfig | None = None) -> dict
 
     Arguments and errors as `read_run`.
     """
-    epochs = {int(match[1]) for path in run_dir.measures.glob("*@*.json") if (match := _EPOCH.search(path.name))}
-    return {epoch: read_run(run_dir, measure, epoch=epoch) for epoch in sorted(epochs)}
+    return {epoch: read_run(run_dir, measure, epoch=epoch) for epoch in read_epochs(run_dir)}
+
+
+def read_epochs(run_dir: RunDir) -> list[int]:
+    """Epochs that the step dynamics measured, with whatever options, rising."""
+    return sorted({int(found[1]) for path in run_dir.measures.glob("*@*.json") if (found := _EPOCH.search(path.name))})
 
 
 def read_run(run_dir: RunDir, measure: MeasureConfig | None = None, *, epoch: int | None = None) -> RunRecord:
@@ -154,6 +158,11 @@ def _unit_label(settings: Mapping[str, Any]) -> str:
     return settings["unit"] if order == "random" else f"{settings['unit']} {order}"
 
 
+def first_unit(measure: MeasureConfig) -> str:
+    """What summaries show of several ablations: the label of the first kind of unit in the first order."""
+    return _unit_label({"unit": measure.ablation_unit[0], "order": measure.ablation_order[0]})
+
+
 def _read_curves(stored: Mapping[str, Any]) -> dict[str, AblationCurve]:
     taps = {name: AblationCurve.from_dict(values) for name, values in stored["taps"].items()}
     joint = {NETWORK: AblationCurve.from_dict(stored["joint"])} if stored["joint"] else {}
@@ -181,6 +190,10 @@ def _is_wanted(name: str, settings: dict[str, Any], measure: MeasureConfig) -> b
         return (settings["draws"], settings["seed"]) == (measure.chunk_draws, measure.measure_seed)
     if name == "reconstruction":
         return (settings["draws"], settings["seed"]) == (measure.reconstruction_draws, measure.measure_seed)
+    if name == "kinds" and (settings["variance_fraction"], settings["max_rows"]) != (
+        measure.variance_fraction, measure.max_rows or "all",
+    ):  # fmt: skip
+        return False
     return settings.get("seed", measure.measure_seed) == measure.measure_seed
 
 
@@ -269,7 +282,13 @@ def _chunk_numbers(record: RunRecord) -> Iterator[tuple[str, str, str, str, floa
             yield split, "", NETWORK, name, np.nan if value is None else value
         yield split, "", NETWORK, "last_width", errors.width
     for stored in record.values.get("dimension", ()):
-        yield stored["settings"]["split"], "", NETWORK, "intrinsic_dimension", stored["value"]
+        yield (
+            stored["settings"]["split"],
+            "",
+            NETWORK,
+            "intrinsic_dimension",
+            np.nan if stored["value"] is None else stored["value"],
+        )
     for stored in record.values.get("kinds", ()):
         for tap, row in [*stored["taps"].items(), (NETWORK, stored["network"])]:
             for name, value in row.items():

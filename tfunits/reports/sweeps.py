@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from tfunits.configs import MeasureConfig
+from tfunits.configs import MeasureConfig, UserError
 from tfunits.reports.records import NETWORK, RunRecord, find_runs, read_run, tabulate
 from tfunits.statistics import count_redundant
 
@@ -127,7 +127,11 @@ def find_untrained(
     sought = {(record.config.model, record.config.data, record.config.training.seed) for record in records}
     found = {}
     for run_dir in find_runs(run_root) if pathlib.Path(run_root).is_dir() else ():
-        config = run_dir.config()
+        try:
+            config = run_dir.config()
+        except UserError:
+            # Not one of these runs, which were read whole.
+            continue
         key = (config.model, config.data, config.training.seed)
         if config.training.epochs == 0 and key in sought:
             record = read_run(run_dir, measure)

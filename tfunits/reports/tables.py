@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from tfunits.configs import MeasureConfig
-from tfunits.reports.records import NETWORK, RunRecord, flat_settings, tabulate, varied_settings
+from tfunits.reports.plots import ABLATED
+from tfunits.reports.records import NETWORK, RunRecord, first_unit, flat_settings, tabulate, varied_settings
 from tfunits.statistics import gain
 
 _TAP_MEASURES = (
@@ -35,9 +36,9 @@ def run_table(record: RunRecord, measure: MeasureConfig) -> pd.DataFrame:
 
 def run_notes(record: RunRecord, measure: MeasureConfig) -> list[str]:
     """What a reader of `run_table` must know: the split, the scale, and which taps have too few rows."""
-    split, unit = measure.measured_splits[0], measure.ablation_unit[0]
+    split, unit = measure.measured_splits[0], first_unit(measure)
     scale = "shares of the network's own units" if record.size is None else "units here / units at size 4"
-    notes = [f"on {split} data, {unit}s masked; prunability and redundancy: {scale}"]
+    notes = [f"on {split} data, {ABLATED.get(unit, unit)}; prunability and redundancy: {scale}"]
     limited = [tap for tap, units in record.statistics.get(split, {}).items() if units.rank_limited]
     if limited:
         notes.append(f"rank-limited, fewer than 5 rows a unit, so that redundancy is inflated: {', '.join(limited)}")
@@ -116,7 +117,7 @@ def format_table(table: pd.DataFrame, *, index: bool = True) -> str:
 
 
 def _first_views(frame: pd.DataFrame, measure: MeasureConfig, splits: Sequence[str] | None = None) -> pd.DataFrame:
-    """Only the first measured split (accuracies: `splits`) and the first kind of ablation unit."""
-    first = (frame["split"] == measure.measured_splits[0]) & frame["unit"].isin(["", measure.ablation_unit[0]])
+    """Only the first measured split (accuracies: `splits`) and the first kind and order of ablation units."""
+    first = (frame["split"] == measure.measured_splits[0]) & frame["unit"].isin(["", first_unit(measure)])
     scores = (frame["measure"] == "accuracy") & frame["split"].isin(splits or ())
     return frame[(first & ~frame["measure"].isin(["accuracy", "loss"])) | scores]

@@ -20,7 +20,8 @@ RIDGE_PENALTY = 1e-8
 CORRELATION_FLOOR = 1e-8
 # Chunks of more units than this share of the rows are fitted too closely to judge in-sample (DESIGN section 6).
 _LARGEST_CHUNK_PER_ROW = 0.1
-# A residual of less than this share of a unit's variance is rounding of its covariances, and correlated with none.
+# Less than this share of a variance is rounding of covariances: a residual, which is then correlated with none, or a
+# direction of a chunk that holds copies.
 _ROUNDING = 1e-12
 
 
@@ -109,7 +110,9 @@ def _solve(matrix: np.ndarray, shrinkage: float, right: np.ndarray) -> np.ndarra
         return linalg.cho_solve(linalg.cho_factor(matrix, check_finite=False), right, check_finite=False)
     except linalg.LinAlgError:
         values, vectors = linalg.eigh(matrix, check_finite=False)
-        return (vectors / np.maximum(values, shrinkage)) @ (vectors.T @ right)
+        # Directions in which only rounding varies tell nothing, and would amplify it.
+        known = values > _ROUNDING * values.max()
+        return (vectors[:, known] / values[known]) @ (vectors[:, known].T @ right)
 
 
 def _without_rounding(residual: np.ndarray, whole: np.ndarray) -> np.ndarray:
