@@ -10,7 +10,7 @@ import numpy as np
 
 from tfunits.artifacts import RunDir, write_arrays, write_json
 from tfunits.configs import MeasureConfig, resolve, short_hash
-from tfunits.statistics import AblationCurve, Moments, UnitStatistics
+from tfunits.statistics import AblationCurve, ChunkErrors, Moments, ReconstructionCurve, UnitStatistics
 
 # Two units that vary independently, over eight rows.
 FIRST = np.array([1.0, 1, 1, 1, -1, -1, -1, -1])
@@ -58,15 +58,19 @@ def write_run(root: pathlib.Path, given: Mapping | None = None, *, state: str | 
     return run_dir
 
 
-def write_measure(run_dir: RunDir, name: str, settings: Mapping, values: Mapping) -> pathlib.Path:
-    path = run_dir.measures / f"{name}-{short_hash(dict(settings))}.json"
+def write_measure(
+    run_dir: RunDir, name: str, settings: Mapping, values: Mapping, epoch: int | None = None
+) -> pathlib.Path:
+    """A measure of the trained network, or after an epoch."""
+    mark = "" if epoch is None else f"@{epoch}"
+    path = run_dir.measures / f"{name}{mark}-{short_hash(dict(settings))}.json"
     write_json(path, {"measure": name, "settings": settings, **values})
     return path
 
 
-def write_accuracy(run_dir: RunDir, **scores: Mapping) -> pathlib.Path:
+def write_accuracy(run_dir: RunDir, epoch: int | None = None, **scores: Mapping) -> pathlib.Path:
     """Split -> its scores; those of `SCORES` on test if nothing is given."""
-    return write_measure(run_dir, "accuracy", {}, {"splits": scores or {"test": SCORES}})
+    return write_measure(run_dir, "accuracy", {}, {"splits": scores or {"test": SCORES}}, epoch)
 
 
 def write_ablation(
@@ -85,11 +89,73 @@ def write_ablation(
 def write_units(
     run_dir: RunDir, units: Mapping = UNITS, measure: MeasureConfig | None = None, split: str = "test"
 ) -> pathlib.Path:
+    """Statistics of units, or of the rows that are given of them, by tap."""
     settings = unit_settings(measure or MeasureConfig(), split)
     path = write_measure(run_dir, "units", settings, {"taps": {tap: {} for tap in units}})
-    arrays = {f"{tap}/{n}": a for tap, rows in units.items() for n, a in make_statistics(rows).to_arrays().items()}
+    statistics = {
+        tap: given if isinstance(given, UnitStatistics) else make_statistics(given) for tap, given in units.items()
+    }
+    arrays = {f"{tap}/{n}": a for tap, found in statistics.items() for n, a in found.to_arrays().items()}
     write_arrays(path.with_suffix(".npz"), arrays)
     return path
+
+
+def make_chunks(wrong: Mapping[int, Sequence[int]], examples: int = 100) -> ChunkErrors:
+    """Size of a chunk -> how many examples it gets wrong in every draw: always the first ones."""
+    counts = np.array(list(wrong.values()))
+    return ChunkErrors(
+        sizes=np.array(list(wrong)), num_examples=examples, num_wrong=counts,
+        wrong_draws=(np.arange(examples) < counts[..., None]).sum(axis=1).astype("int32"),
+    )  # fmt: skip
+
+
+def write_chunks(
+    run_dir: RunDir,
+    wrong: Mapping[int, Sequence[int]],
+    split: str = "train",
+    *,
+    examples: int = 100,
+    epoch: int | None = None,
+    draws: int = 500,
+) -> pathlib.Path:
+    found = make_chunks(wrong, examples)
+    values = {"width": found.width, "sizes": found.sizes.tolist(), "errors": found.errors.tolist()}
+    path = write_measure(run_dir, "chunks", {"split": split, "draws": draws, "seed": 0}, values, epoch)
+    write_arrays(path.with_suffix(".npz"), found.to_arrays())
+    return path
+
+
+def make_reconstruction(r2: Sequence[float], rows: int = 100) -> ReconstructionCurve:
+    """R2 of chunks of 1, 2, 4, ... units in two draws, a tenth apart; the other three numbers are parts of it."""
+    first = np.stack([r2, np.array(r2) - 0.1], axis=1)
+    sizes = 2 ** np.arange(len(r2))
+    return ReconstructionCurve(
+        width=int(sizes[-1]), num_rows=rows, sizes=sizes, r2=first, correlation=0.3 * first, held_out_r2=0.9 * first,
+        held_out_correlation=0.5 * first,
+    )  # fmt: skip
+
+
+def write_reconstruction(
+    run_dir: RunDir,
+    r2: Sequence[float],
+    split: str = "test",
+    target: str = "layer",
+    *,
+    epoch: int | None = None,
+    draws: int = 100,
+) -> pathlib.Path:
+    settings = {"split": split, "draws": draws, "seed": 0, "target": target}
+    found = make_reconstruction(r2)
+    path = write_measure(run_dir, "reconstruction", settings, {"width": found.width, "rows": found.num_rows}, epoch)
+    write_arrays(path.with_suffix(".npz"), found.to_arrays())
+    return path
+
+
+def write_outputs(run_dir: RunDir, wrong: np.ndarray, margins: np.ndarray | float = 1.0, split: str = "test") -> None:
+    """Outputs of two classes, of which the second is the wrong one, by as much as the margins say."""
+    ahead = np.where(wrong, -1, 1) * np.broadcast_to(margins, wrong.shape)
+    outputs = np.stack([ahead, np.zeros(len(wrong))], axis=1).astype("float32")
+    write_arrays(run_dir.logits, {split: outputs, f"{split}_labels": np.zeros(len(wrong), "int64")}, compress=False)
 
 
 def write_measured_run(root: pathlib.Path, given: Mapping | None = None, **scores: Mapping) -> RunDir:

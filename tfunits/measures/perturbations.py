@@ -87,7 +87,7 @@ class _Variant:
     Attributes:
       start, stop: numbers of the cuts.
       stacked: tensors at the start of which every trial has its own.
-      sites: tensors at the start, and layers behind it, that are changed, each with the specs of its change's arguments.
+      sites: tensors at the start and layers behind it that are changed, each with the specs of its change's arguments.
       sparse: whether the arithmetic of masked channels is left out.
     """
 

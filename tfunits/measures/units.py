@@ -1,6 +1,8 @@
 """One pass over the data: the second moments of every tap's units, and what they say."""
 
+import concurrent.futures
 import dataclasses
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +22,7 @@ from tfunits.statistics import (
     Moments,
     StreamingMoments,
     UnitStatistics,
+    one_thread,
 )
 from tfunits.surgery import Graph, TensorKey
 
@@ -296,11 +299,9 @@ def read_moments(
 ) -> dict[str, TapReading]:
     """Tap -> its moments, active shares and class means, in one pass; arguments as `unit_statistics`."""
     samplers = {
-        name: _Sampler.plan(name, graph.shape(key), inputs, max_rows, samplings, seed) for name, key in keys.items()
+        name: Sampler.plan(name, graph.shape(key), inputs, max_rows, samplings, seed) for name, key in keys.items()
     }
-    accumulators = {
-        name: _TapAccumulator(graph.shape(key)[-1], samplers[name], precision) for name, key in keys.items()
-    }
+    accumulators = {name: TapAccumulator(graph.shape(key)[-1], samplers[name], precision) for name, key in keys.items()}
     sampled = [name for name, sampler in samplers.items() if not sampler.reads_all]
 
     def read(batch: list[tf.Tensor], drawn: dict[str, tf.Tensor]) -> dict[str, tuple]:
@@ -325,19 +326,36 @@ def read_moments(
         found = compiled(piece.inputs, together)
         return {name: tuple(np.asarray(part) for part in parts) for name, parts in found.items()}, drawn
 
-    for piece, (found, drawn) in run_pieces(
-        run, inputs, strategy=strategy, most_examples=most_examples(graph), description="reading activations"
-    ):
-        for name, (active, means, rows) in found.items():
-            ends = np.cumsum([len(part) for part in drawn[name]])[:-1] if name in drawn else []
-            accumulators[name].add(piece, active, means, np.split(rows, ends))
+    with one_thread(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for piece, (found, drawn) in run_pieces(
+            run, inputs, strategy=strategy, most_examples=most_examples(graph), description="reading activations"
+        ):
+            add_to_all(pool, accumulators, piece, found, drawn)
     return {name: accumulator.reading() for name, accumulator in accumulators.items()}
 
 
-class _TapAccumulator:
+def add_to_all(
+    pool: concurrent.futures.Executor,
+    accumulators: Mapping[str, "TapAccumulator"],
+    piece: Piece,
+    found: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    drawn: Mapping[str, Sequence[np.ndarray]],
+) -> None:
+    """Add a piece's (active counts, means, rows) to every tap's sums, taps side by side; rows of several samplings
+    stand one behind the other, as many as were drawn."""
+
+    def add(name: str) -> None:
+        active, means, rows = found[name]
+        ends = np.cumsum([len(part) for part in drawn[name]])[:-1] if name in drawn else []
+        accumulators[name].add(piece, active, means, np.split(rows, ends))
+
+    list(pool.map(add, accumulators))
+
+
+class TapAccumulator:
     """Sums over the pieces of the data of one tap."""
 
-    def __init__(self, num_units: int, sampler: "_Sampler", precision: str) -> None:
+    def __init__(self, num_units: int, sampler: "Sampler", precision: str) -> None:
         self._streams = [StreamingMoments(num_units, precision) for _ in range(sampler.samplings)]
         self._num_positions = sampler.num_positions
         self._num_examples = 0
@@ -346,6 +364,7 @@ class _TapAccumulator:
         self._class_counts = np.zeros(0, np.int64)
 
     def add(self, piece: Piece, active: np.ndarray, means: np.ndarray, samples: Sequence[np.ndarray]) -> None:
+        """Add the sums of one piece."""
         self._num_examples += piece.size
         self._num_active += active
         for stream, rows in zip(self._streams, samples, strict=True):
@@ -362,6 +381,7 @@ class _TapAccumulator:
         self._class_counts += one_hot.sum(axis=0)
 
     def reading(self) -> TapReading:
+        """What was added up."""
         present = self._class_counts > 0
         means = self._class_sums[present] / self._class_counts[present, None] if present.any() else None
         return TapReading(
@@ -372,7 +392,7 @@ class _TapAccumulator:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Sampler:
+class Sampler:
     """Which positions of which examples are rows.
 
     Attributes:
@@ -398,7 +418,7 @@ class _Sampler:
         max_rows: int | None,
         samplings: int,
         seed: int,
-    ) -> "_Sampler":
+    ) -> "Sampler":
         positions = shape[1:-1]
         if None in positions:
             raise ValueError(
@@ -420,6 +440,7 @@ class _Sampler:
 
     @property
     def reads_all(self) -> bool:
+        """Whether every position of every example is a row."""
         return self.rows_per_example == self.num_positions and self.examples is None
 
     def rows(self, first_example: int, num_examples: int) -> list[np.ndarray]:

@@ -29,6 +29,8 @@ from tfunits.statistics.gains import Gain, gain
 from tfunits.statistics.moments import PRECISIONS, Moments, StreamingMoments
 from tfunits.statistics.power_laws import PowerLaw, PowerLawInterval, bootstrap_power_law, fit_power_law
 from tfunits.statistics.reconstruction import (
+    CORRELATION_FLOOR,
+    RIDGE_PENALTY,
     Reconstruction,
     ReconstructionCurve,
     mean_absolute_correlation,
@@ -36,6 +38,7 @@ from tfunits.statistics.reconstruction import (
     reconstruct,
     reconstruction_curve,
 )
+from tfunits.statistics.threads import one_thread
 from tfunits.statistics.units import (
     CONSTANT_VARIATION,
     ROWS_PER_UNIT,
@@ -47,9 +50,11 @@ from tfunits.statistics.units import (
 
 __all__ = [
     "CONSTANT_VARIATION",
+    "CORRELATION_FLOOR",
     "FITTED_ERROR",
     "PRECISIONS",
     "REFERENCE_SIZE",
+    "RIDGE_PENALTY",
     "ROWS_PER_UNIT",
     "SELECTIVITY",
     "SILENT_ACTIVE_SHARE",
@@ -90,6 +95,7 @@ __all__ = [
     "intrinsic_dimension",
     "mean_absolute_correlation",
     "noise_floor",
+    "one_thread",
     "principal_variances",
     "reconstruct",
     "reconstruction_curve",

@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from scipy import linalg
-from threadpoolctl import threadpool_limits
 
 from tfunits.statistics.moments import Moments
+from tfunits.statistics.threads import one_thread
 
 # Doimo et al. 2022, section 2.2: penalty of the ridge regression, and what is added to the product of the residuals'
 # standard deviations (as their program does; FACTS 14.5, D1).
@@ -231,7 +231,7 @@ def reconstruction_curve(
         return inside.r2, inside.correlation, outside.held_out_r2, outside.held_out_correlation
 
     # Many small fits: side by side on one thread each, since threads within them would mostly wait for each other.
-    with threadpool_limits(1, "blas"), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with one_thread(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = [list(pool.map(functools.partial(run, size), orders)) for size, orders in zip(sizes, draws, strict=True)]
     table = np.array(rows, np.float64)
     return ReconstructionCurve(

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from tfunits.statistics.components import count_components, principal_variances
 from tfunits.statistics.correlation import correlation_histogram, correlation_matrix, count_similar
 from tfunits.statistics.curves import REFERENCE_SIZE
 from tfunits.statistics.moments import Moments
+from tfunits.statistics.threads import one_thread
 
 # With fewer rows per unit the sample covariance makes independent units look redundant (DESIGN section 6).
 ROWS_PER_UNIT = 5
@@ -72,7 +72,7 @@ class UnitStatistics:
         # Rounding noise of units that never change is no component.
         varying = [np.where(np.outer(~m.constant, ~m.constant), m.covariance, 0) for m in moments]
         # Side by side on one thread each: threads within a decomposition mostly wait for each other.
-        with threadpool_limits(1, "blas"), concurrent.futures.ThreadPoolExecutor(len(moments)) as pool:
+        with one_thread(), concurrent.futures.ThreadPoolExecutor(len(moments)) as pool:
             variances = np.array(list(pool.map(principal_variances, varying)))
         return cls(
             num_rows=moments[0].count,
