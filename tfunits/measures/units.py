@@ -419,6 +419,7 @@ class Sampler:
         samplings: int,
         seed: int,
     ) -> "Sampler":
+        """The rows of a tap: all positions where they are few enough, else equally many of every example."""
         positions = shape[1:-1]
         if None in positions:
             raise ValueError(
