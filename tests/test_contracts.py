@@ -12,9 +12,11 @@ import pytest
 
 import tfunits
 from tfunits import datasets, experiments, models, training
-from tfunits.configs import TrainingConfig, UserError, facts, resolve
+from tfunits.configs import MeasureConfig, TrainingConfig, UserError, facts, resolve
 from tfunits.configs.presets import PRESETS
+from tfunits.experiments.measuring import MEASURES
 from tfunits.layers import ReplicaDropout
+from tfunits.measures.orders import ORDERS
 from tfunits.models.initializers import make_initializer
 from tfunits.surgery import Graph, tap_keys
 from tfunits.training.losses import decayed_variables
@@ -37,6 +39,9 @@ def build(name: str, size: float = 0.25, **options) -> keras.Model:
         (facts.STEPS, experiments.STEP_FUNCTIONS),
         (facts.OPTIMIZERS, training.OPTIMIZERS),
         (facts.LOSSES, training.LOSSES),
+        (facts.MEASURES, MEASURES),
+        (facts.MEASURES_OF_STEPS, [step for step in experiments.STEP_FUNCTIONS if step in facts.MEASURES_OF_STEPS]),
+        (facts.ABLATION_ORDERS, [*ORDERS, "noise", "weights"]),
     ],
 )
 def test_names_are_those_of_the_registry(named, registry):
@@ -45,6 +50,28 @@ def test_names_are_those_of_the_registry(named, registry):
 
 def test_steps_are_carried_out_in_the_order_of_their_names():
     assert list(facts.STEPS) == list(experiments.STEP_FUNCTIONS)
+
+
+def test_every_measure_is_of_one_step():
+    named = [name for names in facts.MEASURES_OF_STEPS.values() for name in names]
+    assert sorted(named) == sorted(MEASURES)
+    assert set(MeasureConfig().dynamics) <= set(facts.MEASURES)
+
+
+def test_the_draws_of_a_run_are_those_of_the_measures():
+    """A run and a call without options give the same numbers."""
+    for call, field in (("chunks", "chunk_draws"), ("reconstruction", "reconstruction_draws")):
+        parameters = inspect.signature(getattr(tfunits.measures, call)).parameters
+        assert parameters["draws"].default == getattr(MeasureConfig(), field)
+    for name in ("draws", "levels", "standard_error", "protocol"):
+        default = inspect.signature(tfunits.measures.ablation_curves).parameters[name].default
+        assert default == getattr(MeasureConfig(), name)
+
+
+@pytest.mark.parametrize("precision", facts.MOMENTS_PRECISIONS)
+def test_every_precision_of_moments_is_one(precision):
+    found = tfunits.measures.unit_statistics(build("mlp"), np.ones((20, 10), "float32"), precision=precision)
+    assert found.taps["hidden"].num_rows == 20
 
 
 @pytest.mark.parametrize("name", facts.INITIALIZERS)

@@ -484,7 +484,13 @@ class TestDynamics:
 
     def test_a_chosen_weight_decay_is_followed_in_its_own_training(self, tmp_path):
         """And one output is measured with the hinge loss that it was trained with."""
-        fields = {"model": "fc5", "size": 0.125, "num_examples": 64, "batch_size": 64, "weight_decay_choices": (0.0, 0.1)}
+        fields = {
+            "model": "fc5",
+            "size": 0.125,
+            "num_examples": 64,
+            "batch_size": 64,
+            "weight_decay_choices": (0.0, 0.1),
+        }
         config = tiny(**fields, epochs=1, dynamics=("accuracy",))
         steps = ("train", "measure", "stability", "dynamics")
         assert carry_out(tmp_path, config, steps=steps, keep_epochs=("1",)) == 0

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfunits import reports
+from tfunits.statistics import AblationCurve
 
 TITLE = "mlp-digits"
 
@@ -161,3 +162,79 @@ def test_a_training_without_validation_is_drawn():
         (line,) = axes.lines
         assert (line.get_label(), list(line.get_ydata())) == ("train", values)
     assert figure.axes[0].get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("unit", "label"),
+    [
+        ("channel", "masked share of units"),
+        ("channel targeted", "masked share of units"),
+        ("noise", "noise / std of activations"),
+        ("weights", "masked share of weights"),
+    ],
+)
+def test_the_abscissa_of_an_ablation_says_what_is_done(unit: str, label: str) -> None:
+    curve = AblationCurve(
+        num_units=4, num_examples=10, fractions=np.array([0, 1, 2.0]), num_agreeing=np.array([[10, 6, 2]])
+    )
+    (axes,) = reports.plot_ablation({"hidden": curve}, title=TITLE, unit=unit).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (label, "unchanged predictions")
+    # Noise may be larger than the activations themselves.
+    assert axes.get_xlim() == (0, 2)
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[0, 1], [1, 0.6], [2, 0.2]])
+
+
+def units_frame(count: int) -> pd.DataFrame:
+    """Layers of ten units, of which layer i has i dead ones at most, and the network."""
+    numbers = np.arange(count)
+    frame = pd.DataFrame(
+        {
+            "units": 10, "prunable": numbers / count, "redundant": 1 - numbers / count, "dead": numbers % 5,
+            "silent": numbers % 7, "constant": numbers % 3, "similar": (numbers % 10) * 0.9,
+        },
+        index=[f"layer{number}" for number in numbers],
+    )  # fmt: skip
+    return pd.concat([frame, frame.tail(1).set_axis(["network"])])
+
+
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_units_are_bars_of_shares_a_row_a_layer(count: int) -> None:
+    frame = units_frame(count)
+    figure = reports.plot_units(frame, title=TITLE)
+    left, right = figure.axes
+    labels = [label.get_text() for label in left.get_yticklabels()]
+    assert labels == [f"layer{number} (10)" for number in range(count)]
+    drawn = {bars.get_label(): [bar.get_width() for bar in bars] for bars in left.containers}
+    taps = frame.head(count)
+    assert drawn.keys() == {"prunable", "redundant", "dead", "silent", "constant"}
+    for name, widths in drawn.items():
+        divisor = 1 if name in ("prunable", "redundant") else 10
+        np.testing.assert_allclose(widths, taps[name] / divisor)
+    np.testing.assert_allclose([bar.get_width() for bar in right.containers[0]], taps["similar"] / 9)
+    assert (left.get_xlabel(), right.get_xlabel()) == ("share of the layer's units", "similar share of the others")
+    # Bars of a layer stand about its own line, the first layer above.
+    for bars in left.containers:
+        middles = [bar.get_y() + bar.get_height() / 2 for bar in bars]
+        assert (np.abs(np.array(middles) - np.arange(count)) <= 0.4).all()
+    assert left.yaxis_inverted()
+    assert figure.get_suptitle() == TITLE
+    # Every layer's name has its own line on the page.
+    assert figure.get_figheight() * 72 / count > 7
+
+
+def test_units_read_back_from_json_are_drawn_alike(tmp_path) -> None:
+    frame = units_frame(4)
+    frame.astype(object).to_json(tmp_path / "units.json", orient="index")
+    again = pd.read_json(tmp_path / "units.json", orient="index", convert_axes=False)
+    widths = [
+        [bar.get_width() for axes in reports.plot_units(each, title=TITLE).axes for bar in axes.patches]
+        for each in (frame, again)
+    ]
+    np.testing.assert_allclose(widths[0], widths[1])
+
+
+def test_a_layer_of_one_unit_has_no_others() -> None:
+    frame = pd.DataFrame({"units": [1], "similar": [0.0], "redundant": [1.0]}, index=["neck"])
+    left, right = reports.plot_units(frame, title=TITLE).axes
+    assert [bar.get_width() for bar in right.containers[0]] == [0]
+    assert [bars.get_label() for bars in left.containers] == ["redundant"]

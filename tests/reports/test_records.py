@@ -1,6 +1,7 @@
 """Run directories as one tidy frame, against numbers worked out by hand."""
 
 import dataclasses
+import json
 import pathlib
 import subprocess
 import sys
@@ -13,11 +14,15 @@ from fake_runs import (
     JOINT,
     ablation_settings,
     damage,
+    make_curve,
     unit_settings,
     write_ablation,
     write_accuracy,
+    write_chunks,
     write_measure,
     write_measured_run,
+    write_outputs,
+    write_reconstruction,
     write_run,
     write_units,
 )
@@ -262,3 +267,150 @@ def test_reports_load_neither_tensorflow_nor_keras() -> None:
     loaded = set(answer.stdout.split())
     assert "tfunits.reports.plots" in loaded
     assert not {"tensorflow", "keras"} & loaded
+
+
+KIND = {"units": 4, "redundant_functional": 2, "distinct_blocked": 1, "silent": 1, "constant": 0, "rank_limited": True}
+
+
+def write_kinds(run_dir, row: dict = KIND, **settings):
+    settings = {"split": "test", "variance_fraction": 0.95, "max_rows": 50_000, "seed": 0, **settings}
+    return write_measure(run_dir, "kinds", settings, {"taps": {"hidden": row}, "network": row})
+
+
+def write_stability(run_dir, factor: float):
+    settings = {"split": "train", "share": 0.5, "factor": factor, "draws": 2, "seed": 0}
+    values = {"loss": 1.0, "error": 0.25, "dropped_loss": [2.0, 3.0 * factor], "dropped_error": [0.5, 1.0]}
+    return write_measure(run_dir, "stability", settings, values)
+
+
+def test_the_frame_has_clones_dimension_kinds_and_stability(tmp_path: pathlib.Path) -> None:
+    run_dir = write_run(tmp_path)
+    write_chunks(run_dir, {1: [50, 40], 2: [1, 1], 4: [0, 0], 6: [0, 0]})
+    write_chunks(run_dir, {1: [50], 2: [40], 4: [30], 6: [20]}, "test")
+    write_measure(run_dir, "dimension", {"split": "test", "seed": 0}, {"value": 2.5, "std": 0.5})
+    write_kinds(run_dir)
+    for factor in (1.0, 2.0):
+        write_stability(run_dir, factor)
+    frame = reports.load(tmp_path)
+    found = frame.set_index(["split", "unit", "tap", "measure"])["value"].to_dict()
+    assert len(found) == len(frame)
+    expected = {
+        ("train", "", "network", "clone_size"): 2,
+        ("train", "", "network", "clones"): 3,
+        ("train", "", "network", "last_width"): 6,
+        # The whole layer errs on a fifth.
+        ("test", "", "network", "clone_size"): np.nan,
+        ("test", "", "network", "clones"): np.nan,
+        ("test", "", "network", "last_width"): 6,
+        ("test", "", "network", "intrinsic_dimension"): 2.5,
+        ("train", "half dropped, times 1", "network", "loss_change"): 1.5,
+        ("train", "half dropped, times 2", "network", "loss_change"): 3,
+        ("train", "half dropped, times 1", "network", "error_change"): 0.5,
+        ("train", "half dropped, times 2", "network", "error_change"): 0.5,
+        **{("test", "", tap, "redundant_functional"): 2 for tap in ("hidden", "network")},
+        **{("test", "", tap, "distinct_blocked"): 1 for tap in ("hidden", "network")},
+    }
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_what_was_measured_in_two_ways_is_read_as_asked(tmp_path: pathlib.Path) -> None:
+    """The second way of each is the one that is asked for, and the default the first."""
+    run_dir = write_run(tmp_path)
+    write_chunks(run_dir, {1: [50], 2: [1]})
+    write_chunks(run_dir, {1: [1], 2: [0]}, draws=9)
+    write_reconstruction(run_dir, [0.5, 0.6])
+    write_reconstruction(run_dir, [0.7, 0.8], draws=9)
+    write_kinds(run_dir)
+    write_kinds(run_dir, {**KIND, "redundant_functional": 3}, variance_fraction=0.9)
+    write_kinds(run_dir, {**KIND, "redundant_functional": 4}, max_rows="all")
+    write_ablation(run_dir)
+    curve = make_curve([[10, 10, 10]]).to_dict()
+    settings = {**ablation_settings(MeasureConfig()), "standard_error": 0.01}
+    write_measure(run_dir, "ablation", settings, {"taps": {"copies": curve}, "joint": curve})
+    units = write_units(run_dir)
+    settings = {**unit_settings(MeasureConfig()), "precision": "float64"}
+    exact = write_measure(run_dir, "units", settings, {"taps": {"dead": {}}})
+    exact.with_suffix(".npz").write_bytes(units.with_suffix(".npz").read_bytes())
+
+    def numbers(**options) -> tuple:
+        record = reports.read_run(run_dir, MeasureConfig(**options))
+        return (
+            record.chunks["train"].clone_size() if record.chunks else None,
+            round(record.reconstructions["test", "layer"].r2[0, 0], 6) if record.reconstructions else None,
+            [stored["network"]["redundant_functional"] for stored in record.values.get("kinds", ())],
+            [taps["copies"].num_agreeing.tolist() for taps in record.curves.values()],
+            [list(taps) for taps in record.statistics.values()],
+        )
+
+    default = numbers()
+    assert default == (2, 0.5, [2], [COUNTS["copies"]], [["copies", "dead"]])
+    assert numbers(chunk_draws=9) == (1, *default[1:])
+    assert numbers(reconstruction_draws=9) == (2, 0.7, *default[2:])
+    assert numbers(variance_fraction=0.9) == (*default[:2], [3], *default[3:])
+    # Which rows were read concerns units' statistics too.
+    assert numbers(max_rows=0) == (*default[:2], [4], default[3], [])
+    assert numbers(standard_error=0.01) == (*default[:3], [[[10, 10, 10]]], default[4])
+    assert numbers(moments_precision="float64") == (*default[:4], [["dead"]])
+    assert numbers(measure_seed=1) == (None, None, [], [], [])
+
+
+def test_orders_stand_side_by_side(tmp_path: pathlib.Path) -> None:
+    run_dir, joint = write_run(tmp_path, {"size": 4}), make_curve([[10, 10, 10]]).to_dict()
+    write_ablation(run_dir)
+    for unit, order in (("channel", "targeted"), ("location", "l1_norm"), ("channel", "noise"), ("channel", "weights")):
+        settings = {**ablation_settings(MeasureConfig(), unit=unit), "order": order}
+        write_measure(run_dir, "ablation", settings, {"taps": {"copies": joint}, "joint": joint})
+    frame = reports.load(tmp_path)
+    found = frame[(frame["tap"] == "network") & (frame["measure"] == "prunability")].set_index("unit")["value"]
+    assert found.to_dict() == {
+        "channel": 0.5, "channel targeted": 1, "location l1_norm": 1, "noise": 1, "weights": 1,
+    }  # fmt: skip
+
+
+def test_a_run_that_was_measured_before_there_were_such_options_is_read(tmp_path: pathlib.Path) -> None:
+    """Without order, standard error, precision and selectivity, and with a configuration that lacks newer fields."""
+    run_dir = write_measured_run(tmp_path, {"size": 4})
+    (path,) = run_dir.measures.glob("units-*.npz")
+    arrays = {name: array for name, array in np.load(path).items() if not name.endswith("/selectivity")}
+    arrays["__names__"] = np.array([name for name in arrays if name != "__names__"])
+    np.savez(path, **arrays)
+    stored = json.loads(run_dir.config_file.read_text())
+    for field in ("last_width", "layer_size"):
+        del stored["model"][field]
+    run_dir.config_file.write_text(json.dumps(stored))
+    for measure in (None, MeasureConfig(variance_fraction=0.95)):
+        found = values(reports.load(tmp_path, measure))
+        assert found["network", "prunability"] == pytest.approx(0.5)
+        assert found["network", "redundancy"] == pytest.approx(0.625)
+    record = reports.read_run(run_dir)
+    assert (record.chunks, record.reconstructions, record.values) == ({}, {}, {})
+    assert reports.tabulate_dynamics(run_dir).empty
+
+
+def test_outputs_are_those_that_the_run_has_stored(tmp_path: pathlib.Path) -> None:
+    run_dir = write_run(tmp_path)
+    write_outputs(run_dir, np.array([True, False]))
+    outputs, labels = reports.read_run(run_dir).outputs("test")
+    assert (outputs.tolist(), labels.tolist()) == ([[-1, 0], [1, 0]], [0, 0])
+    with pytest.raises(ValueError, match=f"{run_dir.name}: expected stored outputs on train data"):
+        reports.read_run(run_dir).outputs("train")
+
+
+@pytest.mark.parametrize("how", ["cut", "empty"])
+@pytest.mark.parametrize("which", ["chunks-*.npz", "reconstruction-*.npz", "kinds-*.json"])
+def test_a_damaged_file_of_chunks_or_kinds_is_named(tmp_path: pathlib.Path, which: str, how: str) -> None:
+    run_dir = write_run(tmp_path)
+    write_chunks(run_dir, {1: [50], 2: [1]})
+    write_reconstruction(run_dir, [0.5, 0.6])
+    write_kinds(run_dir)
+    (path,) = run_dir.measures.glob(which)
+    damage(path, how)
+    with pytest.raises(ValueError, match=f"{path.name}: expected .* damaged"):
+        reports.load(tmp_path)
+
+
+def test_arrays_that_are_gone_are_named(tmp_path: pathlib.Path) -> None:
+    path = write_chunks(write_run(tmp_path), {1: [50], 2: [1]})
+    path.with_suffix(".npz").unlink()
+    with pytest.raises(ValueError, match=f"{path.name}: expected a whole measure"):
+        reports.load(tmp_path)

@@ -14,6 +14,7 @@ from tfunits.configs import facts
 from tfunits.configs.errors import UserError, reject
 from tfunits.configs.experiment import ExecutionConfig, ExperimentConfig, MeasureConfig, expected_value, value_type
 from tfunits.configs.grids import expand, resolve_all
+from tfunits.configs.keeping import parse_keep_rule
 from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, is_prepared, resolve_data_dir
 from tfunits.configs.presets import PRESET_FIELDS
 from tfunits.configs.resolve import experiment_fields, run_id
@@ -219,12 +220,23 @@ def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
         data_dir = resolve_data_dir(execution["data_dir"])
         if not data_dir.is_dir() and (data_dir.exists() or not execution["download"]):
             raise reject("data_dir", execution["data_dir"], "an existing folder")
+    experiments = tuple(resolve_all(expand({**axes, **plain}, grids)))
+    execution = ExecutionConfig(**{name: value for name, value in execution.items() if value is not None})
+    _check_kept_epochs(execution, experiments)
     return CommandLine(
-        experiments=tuple(resolve_all(expand({**axes, **plain}, grids))),
-        execution=ExecutionConfig(**{name: value for name, value in execution.items() if value is not None}),
+        experiments=experiments,
+        execution=execution,
         plan=registry["plan"].value,
         dataset_given="dataset" in axes or any("dataset" in grid for grid in grids),
     )
+
+
+def _check_kept_epochs(execution: ExecutionConfig, experiments: Sequence[ExperimentConfig]) -> None:
+    """Refuse epochs that no run of the grid reaches."""
+    listed = parse_keep_rule(execution.keep_epochs or ()).listed
+    trained = [config.training.epochs for config in experiments if not config.model.is_file]
+    if listed and trained and max(listed) > max(trained):
+        raise reject("keep_epochs", execution.keep_epochs, f"epochs up to the last, {max(trained)}", "or raise --epochs")
 
 
 def _parse_grid(text: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, tuple]:
