@@ -357,6 +357,25 @@ class TestReports:
         assert "gains per doubling of width:" in output
         assert f"grid report: {folder / 'runs.csv'}" in output
 
+    def test_untrained_twins_anywhere_in_the_root_stand_beside_the_gains(self, tmp_path):
+        """And chunks of the widest network beside whole ones."""
+        sizes, fast = (0.0625, 0.125), {"draws": 1, "levels": 7, "samplings": 1, "chunk_draws": 3}
+        before, after = ([make_config(size=size, epochs=epochs, **fast) for size in sizes] for epochs in (0, 1))
+        assert carry_out(tmp_path, *after, steps=("train", "measure")) == 0
+        (folder,) = tmp_path.glob("grid-*")
+        assert "untrained_gain" not in pd.read_csv(folder / "gains.csv")
+        for config in before:
+            assert carry_out(tmp_path, config, steps=("train", "measure")) == 0
+        assert carry_out(tmp_path, *after, steps=("measure", "chunks")) == 0
+        gains = pd.read_csv(folder / "gains.csv").set_index("measure")["untrained_gain"]
+        frame = reports.load(tmp_path, before[0].measure)
+        names = [RunDir.of(config, tmp_path).name for config in before]
+        own = frame[(frame["tap"] == "network") & (frame["measure"] == "prunability")].set_index("run")["value"]
+        assert gains["prunability"] == pytest.approx(own[names[1]] / own[names[0]])
+        chunks = pd.read_csv(folder / "chunks.csv")
+        assert set(chunks["width"]) == {8, 16}
+        assert set(chunks["networks"]) == {1}
+
     def test_a_grid_leaves_its_finished_runs_alone(self, copied):
         first, second = make_config(), make_config(seed=1, epochs=1)
         before = snapshot(RunDir.of(first, copied).path)

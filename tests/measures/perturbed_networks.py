@@ -142,6 +142,13 @@ def words() -> keras.Model:
     return randomize(keras.Model(inputs, layers.Dense(3)(layers.Concatenate(name="joined")([last, memory, pooled]))))
 
 
+def called_again() -> keras.Model:
+    """A shared layer is called before and behind another one."""
+    again, between = layers.Dense(5, "relu", name="again"), layers.Dense(5, "relu", name="between")
+    inputs = keras.Input((5,))
+    return randomize(keras.Model(inputs, layers.Dense(3)(again(between(again(inputs))))))
+
+
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     builder.__name__: builder
     for builder in (

@@ -10,6 +10,7 @@ from perturbed_networks import (
     NETWORKS,
     as_data,
     call,
+    called_again,
     chain,
     classes,
     inputs_of,
@@ -183,13 +184,6 @@ def separable() -> keras.Model:
         layers.Conv2DTranspose(3, 2, activation="relu", name="transposed"),
         layers.Flatten(), layers.Dense(4), shape=(6, 6, 2),
     )  # fmt: skip
-
-
-def called_again() -> keras.Model:
-    """A shared layer is called before and behind another one."""
-    again, between = layers.Dense(5, "relu", name="again"), layers.Dense(5, "relu", name="between")
-    inputs = keras.Input((5,))
-    return randomize(keras.Model(inputs, layers.Dense(3)(again(between(again(inputs))))))
 
 
 WEIGHT_NETWORKS = {

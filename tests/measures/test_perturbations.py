@@ -11,6 +11,7 @@ from perturbed_networks import (
     ROUNDING,
     TRIALS,
     call,
+    called_again,
     chain,
     channels,
     classes,
@@ -107,6 +108,27 @@ def test_nothing_depends_on_batches_stacks_pieces_or_devices(name, monkeypatch, 
     check("single examples")
     monkeypatch.setattr("tfunits.measures.devices._PIECE_VALUES", 200)
     check("pieces on devices", batch_size=4, strategy=two_devices)
+
+
+@pytest.mark.parametrize("build", [NETWORKS["branches"], NETWORKS["nested"], called_again])
+def test_long_stretches_behind_a_change_give_the_same_as_single_segments(build, monkeypatch):
+    """With a cut at every tensor, shared layers whose weights are masked, and changes far apart."""
+    model = build()
+    graph, arrays = Graph(model), inputs_of(model)
+    rng = np.random.default_rng(8)
+    keys = [key for made in graph.calls for key in made.outputs]
+    masks = {key: UnitMasks(random_masks(rng, graph.shape(key)[1:])) for key in keys}
+    sites = {**every_kind_of_change(model), **{i: {key: masks[key]} for i, key in enumerate(keys)}}
+    sites["far apart"] = {keys[0]: masks[keys[0]], keys[-1]: masks[keys[-1]]}
+    runs = {}
+    for many in (10**9, 1):
+        monkeypatch.setattr(perturbations, "_MANY_SEGMENTS", many)
+        runs[many] = PerturbedRuns(graph, sites, only_output)
+    single, stretched = (collect(made, model, arrays) for made in runs.values())
+    np.testing.assert_allclose(stretched[0], single[0], **ROUNDING)
+    for case, outputs in stretched[1].items():
+        np.testing.assert_allclose(outputs, single[1][case], **ROUNDING, err_msg=str(case))
+    assert [made._stretch > 1 for made in runs.values()] == [False, True]
 
 
 @keras.saving.register_keras_serializable(package="tests")

@@ -236,7 +236,8 @@ def _check_kept_epochs(execution: ExecutionConfig, experiments: Sequence[Experim
     listed = parse_keep_rule(execution.keep_epochs or ()).listed
     trained = [config.training.epochs for config in experiments if not config.model.is_file]
     if listed and trained and max(listed) > max(trained):
-        raise reject("keep_epochs", execution.keep_epochs, f"epochs up to the last, {max(trained)}", "or raise --epochs")
+        last = f"epochs up to the last, {max(trained)}"
+        raise reject("keep_epochs", execution.keep_epochs, last, "or raise --epochs")
 
 
 def _parse_grid(text: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, tuple]:

@@ -279,5 +279,10 @@ def _print_accuracies(record: reports.RunRecord) -> None:
     if record.accuracy:
         values = ", ".join(f"{split} {scores['accuracy']:.4f}" for split, scores in record.accuracy.items())
         print(f"accuracy:      {values}")
+    elif record.run_dir.is_done("train") and (last := read_json(record.run_dir.done_file("train"))["history"]):
+        shown = {name: value for name, value in last.items() if name.endswith(("_accuracy", "_loss"))}
+        print(
+            f"last epoch:    {', '.join(f'{name} {value:.4f}' for name, value in shown.items() if value is not None)}"
+        )
     if record.chosen_weight_decay is not None:
         print(f"weight decay:  {record.chosen_weight_decay:g}, chosen by validation")

@@ -80,7 +80,7 @@ class AblationCurve:
 
 
 def crossing_fraction(fractions: np.ndarray, agreement: np.ndarray, tolerance: float = 0.2) -> float:
-    """The ablated fraction at which agreement first falls through 1 - tolerance; 1 if it never does.
+    """The ablated fraction at which agreement first falls through 1 - tolerance; the last if it never does.
 
       f_i + (a_i - t) / (a_i - a_{i+1}) * (f_{i+1} - f_i)   with  t = 1 - tolerance,  i first with a_i >= t > a_{i+1}
 
@@ -89,7 +89,7 @@ def crossing_fraction(fractions: np.ndarray, agreement: np.ndarray, tolerance: f
       agreement: share of unchanged predictions at every level, [levels]; at the first level it is 1.
       tolerance: share of changed predictions that is allowed, in (0, 1].
 
-    Returns: a fraction in [0, 1].
+    Returns: a fraction in [0, 1], where fractions end at 1.
 
     Raises:
       ValueError: shapes that differ, or a tolerance outside (0, 1].
@@ -108,7 +108,7 @@ def crossing_fraction(fractions: np.ndarray, agreement: np.ndarray, tolerance: f
     line = 1 - tolerance
     falls = np.flatnonzero((agreement[:-1] >= line) & (agreement[1:] < line))
     if not len(falls):
-        return 1.0
+        return float(fractions[-1])
     i = falls[0]
     share = (agreement[i] - line) / (agreement[i] - agreement[i + 1])
     return float(fractions[i] + share * (fractions[i + 1] - fractions[i]))
