@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def compare_reconstruction(activations: np.ndarray, options: argparse.Namespace) -> None:
-    """In-sample R2 and residual correlation of every size and draw; our side fits held-out halves as well."""
+    """R2 and residual correlation of every size and draw, in-sample and held out, on both sides."""
     width = activations.shape[1]
     sizes = chunk_sizes(width)
     generator = np.random.default_rng(1)
@@ -68,9 +68,15 @@ def compare_reconstruction(activations: np.ndarray, options: argparse.Namespace)
         ours = reconstruction_curve(even, odd, sizes, orders)
         seconds["covariance"].append(time.perf_counter() - start)
     count = options.reference_draws
-    r2, correlation = np.array(theirs).transpose(2, 0, 1)
-    print(f"largest difference: R2 {np.abs(ours.r2[:, :count] - r2).max():.1e}, "
-          f"correlation {np.nanmax(np.abs(ours.correlation[:, :count] - correlation)):.1e}")  # fmt: skip
+    r2, correlation, held_out_r2, held_out_correlation = np.array(theirs).transpose(2, 0, 1)
+    pairs = {
+        "R2": (ours.r2, r2),
+        "correlation": (ours.correlation, correlation),
+        "held-out R2": (ours.held_out_r2, held_out_r2),
+        "held-out correlation": (ours.held_out_correlation, held_out_correlation),
+    }
+    shown = (f"{name} {np.nanmax(np.abs(a[:, :count] - b)):.1e}" for name, (a, b) in pairs.items())
+    print(f"largest difference: {', '.join(shown)}")
     report(f"reconstruction, {len(activations)} x {width}, {options.draws} draws", seconds)
 
 
@@ -81,16 +87,26 @@ def moments(rows: np.ndarray) -> object:
     return stream.moments()
 
 
-def fit_ridge(activations: np.ndarray, chunk: np.ndarray) -> tuple[float, float]:
-    """(R2, mean |correlation| of residuals) in float64."""
+def fit_ridge(activations: np.ndarray, chunk: np.ndarray) -> tuple[float, float, float, float]:
+    """R2 and mean |correlation| of residuals in float64: in-sample over all pairs; fitted on every other row, scored on
+    the rest, over pairs outside the chunk."""
     exact = activations.astype(np.float64)
-    ridge = Ridge(alpha=RIDGE_PENALTY).fit(exact[:, chunk], exact)
-    predicted = ridge.predict(exact[:, chunk])
-    covariance = np.cov(exact - predicted, rowvar=False)
+    outside = np.setdiff1d(np.arange(exact.shape[1]), chunk)
+    inside = fit_and_score(exact, exact, chunk, np.arange(exact.shape[1]))
+    return (*inside, *fit_and_score(exact[::2], exact[1::2], chunk, outside))
+
+
+def fit_and_score(fitted: np.ndarray, scored: np.ndarray, chunk: np.ndarray, pairs: np.ndarray) -> tuple[float, float]:
+    """(R2, mean |correlation| of the residuals of some units)."""
+    ridge = Ridge(alpha=RIDGE_PENALTY).fit(fitted[:, chunk], fitted)
+    predicted = ridge.predict(scored[:, chunk])
+    r2 = r2_score(scored, predicted, multioutput="variance_weighted")
+    if len(pairs) < 2:
+        return r2, np.nan
+    covariance = np.cov((scored - predicted)[:, pairs], rowvar=False)
     std = np.sqrt(np.diag(covariance))
     correlation = np.abs(covariance) / (np.outer(std, std) + CORRELATION_FLOOR)
-    lower = correlation[np.tril_indices(len(correlation), -1)]
-    return r2_score(exact, predicted, multioutput="variance_weighted"), lower.mean()
+    return r2, correlation[np.tril_indices(len(correlation), -1)].mean()
 
 
 def compare_errors(activations: np.ndarray, options: argparse.Namespace) -> None:

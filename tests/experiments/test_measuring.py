@@ -309,13 +309,19 @@ class TestOptions:
 
     def test_a_figure_of_what_is_measured_later_is_added(self, copied):
         run_dir = RunDir.of(tiny(), copied)
-        for path in [*run_dir.measures.glob("chunks*"), *run_dir.measures.glob("recon*")]:
-            path.unlink()
+        for pattern in ("chunks*", "reconstruction*", "*@*"):
+            for path in run_dir.measures.glob(pattern):
+                path.unlink()
         shutil.rmtree(run_dir.figures)
         assert carry_out(copied, tiny()) == 0
-        assert not (run_dir.figures / "chunks.png").exists()
+        assert not {"chunks.png", "dynamics.png"} & {path.name for path in run_dir.figures.iterdir()}
         assert carry_out(copied, tiny(), steps=("measure", "chunks", "report")) == 0
         assert (run_dir.figures / "chunks.png").read_bytes().startswith(b"\x89PNG")
+        # By commands of their own.
+        assert carry_out(copied, tiny(), steps=("dynamics",)) == 0
+        assert not (run_dir.figures / "dynamics.png").exists()
+        assert carry_out(copied, tiny(), steps=("report",)) == 0
+        assert (run_dir.figures / "dynamics.png").read_bytes().startswith(b"\x89PNG")
 
 
 class TestNumbers:
@@ -483,13 +489,14 @@ class TestDynamics:
         assert (run_dir.path / "dynamics.csv").stat().st_size > 0
 
     def test_a_chosen_weight_decay_is_followed_in_its_own_training(self, tmp_path):
-        """And one output is measured with the hinge loss that it was trained with."""
+        """And one output is measured with the loss that it was trained with, not with the hinge loss of any score."""
         fields = {
             "model": "fc5",
             "size": 0.125,
             "num_examples": 64,
             "batch_size": 64,
             "weight_decay_choices": (0.0, 0.1),
+            "loss": "squared_hinge",
         }
         config = tiny(**fields, epochs=1, dynamics=("accuracy",))
         steps = ("train", "measure", "stability", "dynamics")
@@ -497,7 +504,6 @@ class TestDynamics:
         run_dir = RunDir.of(config, tmp_path)
         (followed,) = reports.read_dynamics(run_dir, config.measure).values()
         assert followed.accuracy == reports.read_run(run_dir, config.measure).accuracy
-        assert config.training.loss == "hinge"
         expected = followed.accuracy["train"]["loss"]
         assert stored(run_dir, "stability", factor=1.0)["loss"] == pytest.approx(expected, rel=1e-5)
 

@@ -126,8 +126,21 @@ def with_softmax(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, layers.Activation(kind)(model.outputs[0]))
 
 
-@pytest.mark.parametrize("outputs", [CLASSES, 1])
-@pytest.mark.parametrize("average", ["logits", "probabilities"])
+def test_a_sigmoid_is_the_probability_of_one_of_two_classes(vectors, labels):
+    plain = [network(seed, 1) for seed in range(NETWORKS)]
+    sigmoids, data, given = [with_softmax(model) for model in plain], batches(vectors, labels % 2), labels % 2
+    probability = np.stack([predict(model, vectors)[:, 0] for model in sigmoids]).astype("float64")
+    error = measures.ensemble_error_curve(sigmoids, data, average="probabilities")[-1]
+    assert error == np.mean((probability.mean(axis=0) > 0.5) != given)
+    found = measures.bias_variance(sigmoids, data)
+    # Both classes' squares: twice that of one.
+    assert found.loss == pytest.approx(2 * np.mean((probability - given) ** 2), rel=1e-5)
+    assert measures.bias_variance(sigmoids, data, loss="cross_entropy").loss == pytest.approx(
+        -np.mean(np.log(np.where(given, probability, 1 - probability))), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(("outputs", "average"), [(CLASSES, "logits"), (CLASSES, "probabilities"), (1, "logits")])
 def test_networks_that_end_in_a_softmax_or_sigmoid_have_the_same_errors(average, outputs, vectors, labels):
     plain = [network(seed, outputs) for seed in range(NETWORKS)]
     data = batches(vectors, labels % max(2, outputs))
@@ -135,8 +148,8 @@ def test_networks_that_end_in_a_softmax_or_sigmoid_have_the_same_errors(average,
         measures.ensemble_error_curve(kind, data, average=average) for kind in (plain, [with_softmax(m) for m in plain])
     ]
     np.testing.assert_array_equal(*curves)
-    mixed = measures.ensemble_error_curve([with_softmax(plain[0]), *plain[1:]], data, average="probabilities")
-    np.testing.assert_array_equal(mixed, measures.ensemble_error_curve(plain, data, average="probabilities"))
+    mixed = measures.ensemble_error_curve([with_softmax(plain[0]), *plain[1:]], data, average=average)
+    np.testing.assert_array_equal(mixed, measures.ensemble_error_curve(plain, data, average=average))
 
 
 @pytest.mark.parametrize("loss", ["squared", "cross_entropy"])

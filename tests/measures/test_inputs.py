@@ -121,7 +121,7 @@ def test_an_unknown_split_is_refused(blobs):
 
 @pytest.mark.parametrize("data", [[[1.0] * 6], "digits", None, iter(())])
 def test_data_of_another_kind_is_refused(data):
-    with pytest.raises(TypeError, match="expected a tfunits Dataset, a batched tf.data.Dataset or an array of inputs"):
+    with pytest.raises(TypeError, match="expected a tfunits Dataset, a batched tf.data.Dataset or arrays of inputs"):
         measures.unit_statistics(network(), data)
 
 
@@ -166,10 +166,34 @@ def test_labels_belong_to_their_inputs(vectors):
     assert (inputs.num_examples, inputs.batch_size, inputs.num_batches) == (EXAMPLES, 8, 4)
 
 
-def test_labels_of_minus_one_and_one_are_zero_and_one(vectors):
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_labels_of_minus_one_and_one_are_zero_and_one(outputs, vectors):
     signed = np.where(LABELS > 0, 1, -1)
-    data = tf.data.Dataset.from_tensor_slices((vectors, signed)).batch(8)
-    np.testing.assert_array_equal(read_labels(data), LABELS > 0)
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Dense(outputs)(inputs))
+    found = Inputs((vectors, signed), "test", model).with_labels()
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in found]), LABELS > 0)
+
+
+@pytest.mark.parametrize("labels", [[-1, 0, 1, 2], [0, 1, 2, 3]])
+def test_labels_that_are_no_classes_are_refused_where_they_are_needed(labels, vectors):
+    """Among three classes -1 is none, such as examples to be ignored have; nor is 3."""
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Dense(3)(inputs))
+    given = Inputs((vectors[:4], np.array(labels)), "test", model)
+    np.testing.assert_array_equal(next(given.with_labels())[1], labels)
+    given.require_labels()
+    with pytest.raises(ValueError, match="data: expected labels from 0 to 2, the network's classes, received"):
+        next(given.with_labels())
+
+
+def test_arrays_of_inputs_and_labels_are_batches(vectors):
+    inputs = keras.Input((6,))
+    two = [inputs, keras.Input((6,))]
+    model = keras.Model(two, layers.Dense(3)(layers.Add()(two)))
+    for given in ([vectors, 2 * vectors], ([vectors, 2 * vectors], LABELS)):
+        found = list(Inputs(given, "test", model))
+        np.testing.assert_array_equal(np.concatenate([second for _, second in found]), 2 * vectors)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

@@ -18,7 +18,8 @@ def test_a_report_is_its_parts_side_by_side(branched_model, images):
         measures.similarity(branched_model, images, seed=3),
         measures.unit_types(branched_model, images, seed=3),
     ]
-    names = [["units", "prunable", "prunable_mean", "area"], ["redundant", "rank_limited"], ["similar"]]
+    names = [["units", "prunable", "prunable_mean", "area", "agreement_at_1"], ["redundant", "rows", "rank_limited"]]
+    names.append(["similar"])
     names.append(["dead", "silent", "constant"])
     for part, columns in zip(parts, names, strict=True):
         pd.testing.assert_frame_equal(frame[columns], part.to_frame()[columns])

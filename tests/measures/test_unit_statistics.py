@@ -30,7 +30,7 @@ def identity(*shape: int) -> keras.Model:
     inputs = keras.Input(shape)
     units = layers.Activation("linear", name="tap_units")(inputs)
     flat = layers.Flatten()(units) if len(shape) > 1 else units
-    return keras.Model(inputs, layers.Dense(2)(flat))
+    return keras.Model(inputs, layers.Dense(3)(flat))
 
 
 def position_images(examples: int) -> np.ndarray:
@@ -485,8 +485,25 @@ def test_units_of_one_class_are_selective_and_shared_ones_are_not():
 def test_labels_of_minus_one_and_one_are_two_classes():
     labels = np.array([-1, 1] * 20)
     inputs = np.column_stack([labels == -1, labels == 1, np.ones(40)]).astype("float32")
-    units = measures.unit_statistics(identity(3), labelled(inputs, labels)).taps["units"]
+    whole = identity(3)
+    model = keras.Model(whole.input, layers.Dense(1)(whole.get_layer("tap_units").output))
+    units = measures.unit_statistics(model, labelled(inputs, labels)).taps["units"]
     np.testing.assert_allclose(units.selectivity, [1, 1, 0])
+
+
+@pytest.mark.parametrize("labels", [np.arange(40) * 30_000, np.arange(40) - 7])
+def test_whole_numbers_that_are_no_classes_are_no_labels(labels, rng):
+    """Names of examples, or values of a regression: nothing is said of classes, whatever their size."""
+    inputs = rng.uniform(size=(40, 3)).astype("float32")
+    types = measures.unit_types(identity(3), labelled(inputs, labels))
+    assert "selective" not in types.rows["units"]
+
+
+def test_units_with_a_negative_class_mean_have_no_selectivity(rng):
+    inputs = np.column_stack([np.arange(40) % 2, np.arange(40) % 2 - 0.5]).astype("float32")
+    units = measures.unit_statistics(identity(2), labelled(inputs, np.arange(40) % 2)).taps["units"]
+    np.testing.assert_allclose(units.selectivity, [1, np.nan])
+    assert units.selective().tolist() == [True, False]
 
 
 @pytest.mark.parametrize("kind", ["none", "float", "one_hot"])
@@ -505,7 +522,7 @@ def test_without_labels_nothing_is_said_of_classes(kind, rng):
 
 def test_classes_are_read_of_sampled_maps_too(rng):
     """What a reading holds, against numpy: means over all positions, moments over those drawn."""
-    maps, labels = rng.normal(size=(30, SIDE, SIDE, 2)).astype("float32"), rng.integers(3, size=30)
+    maps, labels = rng.normal(size=(30, SIDE, SIDE, 2)).astype("float32"), np.arange(30) % 3
     model = identity(SIDE, SIDE, 2)
     graph = Graph(model)
     inputs = Inputs(labelled(maps, labels), "test", model)

@@ -296,10 +296,12 @@ def test_the_frame_has_clones_dimension_kinds_and_stability(tmp_path: pathlib.Pa
     assert len(found) == len(frame)
     expected = {
         ("train", "", "network", "clone_size"): 2,
+        ("train", "", "network", "clone_size_at_0.1%"): 4,
         ("train", "", "network", "clones"): 3,
         ("train", "", "network", "last_width"): 6,
         # The whole layer errs on a fifth.
         ("test", "", "network", "clone_size"): np.nan,
+        ("test", "", "network", "clone_size_at_0.1%"): np.nan,
         ("test", "", "network", "clones"): np.nan,
         ("test", "", "network", "last_width"): 6,
         ("test", "", "network", "intrinsic_dimension"): 2.5,
@@ -363,8 +365,11 @@ def test_orders_stand_side_by_side(tmp_path: pathlib.Path) -> None:
     frame = reports.load(tmp_path)
     found = frame[(frame["tap"] == "network") & (frame["measure"] == "prunability")].set_index("unit")["value"]
     assert found.to_dict() == {
-        "channel": 0.5, "channel targeted": 1, "location l1_norm": 1, "noise": 1, "weights": 1,
+        "channel": 0.5, "channel targeted": 1, "location l1_norm": 1, "weights": 1,
     }  # fmt: skip
+    # A size of noise is no share of units.
+    noise = frame[(frame["tap"] == "network") & (frame["unit"] == "noise")].set_index("measure")["value"]
+    assert noise.to_dict() == {"noise_tolerance": 1, "agreement_at_largest": 1, "area": 1}
 
 
 def test_a_run_that_was_measured_before_there_were_such_options_is_read(tmp_path: pathlib.Path) -> None:

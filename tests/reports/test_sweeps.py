@@ -142,7 +142,7 @@ class TestSamplings:
         assert table.loc["similarity", "std"] == pytest.approx(0.5)
 
     def test_the_tolerance_is_that_of_the_options(self, tmp_path: pathlib.Path) -> None:
-        run_dir = write_run(tmp_path)
+        run_dir = write_run(tmp_path, {"size": 4})
         write_units(run_dir, {"maps": sampled(self.DIFFERENT)})
         table = reports.sampling_table([read(run_dir)], MeasureConfig(variance_fraction=0.5)).set_index("measure")
         # One component holds half in each: no deviation, and no similarity to divide by.

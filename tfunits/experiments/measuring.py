@@ -270,15 +270,24 @@ def _is_untrained(config: ExperimentConfig) -> bool:
 
 
 def _measure(run: Run, names: tuple[str, ...], load: Callable[[], keras.Model], epoch: int | None) -> None:
+    refused: list[str] = []
     for name, settings, file in _files(names, run.config.measure, epoch):
         path, measure = run.run_dir.measures / file, MEASURES[name]
         if _is_measured(path, measure):
             continue
-        values, arrays = measure.make(run, load(), settings)
+        model = load()
+        try:
+            values, arrays = measure.make(run, model, settings)
+        except ValueError as error:
+            # What a network cannot be asked takes nothing from the other measures.
+            refused.append(f"{name}: {error}")
+            continue
         if arrays:
             write_arrays(path.with_suffix(".npz"), arrays)
         of_epoch = {} if epoch is None else {"epoch": epoch}
         write_json(path, {"measure": name, **of_epoch, "settings": settings, **values})
+    if refused:
+        raise UserError("; ".join(dict.fromkeys(refused)))
 
 
 def final_epoch(run_dir: RunDir) -> int:

@@ -18,6 +18,7 @@ from tfunits.measures.inputs import predicted_classes
 from tfunits.measures.last_hidden import chunks, find_last_hidden, intrinsic_dimension, reconstruction
 from tfunits.measures.report import Report, report
 from tfunits.measures.results import (
+    NoiseTolerance,
     Prunability,
     Redundancy,
     Result,
@@ -33,6 +34,7 @@ __all__ = [
     "AblationCurves",
     "DropoutStability",
     "NetworkStatistics",
+    "NoiseTolerance",
     "Prunability",
     "Redundancy",
     "Report",

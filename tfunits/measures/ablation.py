@@ -21,7 +21,7 @@ from tfunits.measures.inputs import (
 )
 from tfunits.measures.orders import ORDERS, ORDERS_BY_ACTIVATION, MaskingPlan, distinct_trials
 from tfunits.measures.perturbations import Noise, Perturbation, PerturbedRuns, UnitMasks, WeightMasks
-from tfunits.measures.results import Prunability
+from tfunits.measures.results import NoiseTolerance, Prunability
 from tfunits.measures.units import read_moments
 from tfunits.statistics import REFERENCE_SIZE, AblationCurve
 from tfunits.surgery import Graph, TensorKey, feeding_layers, incoming_norms, kernel_of
@@ -57,21 +57,57 @@ class AblationCurves:
         }
 
     def __str__(self) -> str:
-        return str(self.prunability())
+        return str(self.noise_tolerance() if self.is_noise else self.prunability())
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether the abscissa is the size of noise and not a share of units."""
+        return "noise" in self.settings
+
+    def noise_tolerance(self, tolerance: float = 0.2) -> NoiseTolerance:
+        """Noise at which more than `tolerance` of the predictions change, in standard deviations, of every tap.
+
+        Raises:
+          ValueError: curves of masked units or weights.
+        """
+        if not self.is_noise:
+            raise ValueError("curves: expected those of `noise_curves`, received masked units; use prunability")
+
+        def row(curve: AblationCurve) -> dict[str, Any]:
+            return {
+                "units": curve.num_units,
+                "noise": curve.prunability(tolerance)[1],
+                "area": curve.area,
+                "agreement_at_largest": curve.agreement[:, -1].mean(),
+                "draws": len(curve.num_agreeing),
+            }
+
+        rows = {name: row(curve) for name, curve in self.taps.items()}
+        settings = {**self.settings, "tolerance": tolerance}
+        return NoiseTolerance(rows=rows, network=row(self.joint) if self.joint else {}, settings=settings)
 
     def prunability(self, tolerance: float = 0.2, *, size: float | None = None) -> Prunability:
         """Prunable units of every tap; the network's are those of the joint curve.
 
-        Arguments as `prunability`.
+        With a standard error, whose number of draws differs from curve to curve, the mean over draws stands for the
+        largest, which grows with their number. Arguments as `prunability`.
+
+        Raises:
+          ValueError: curves of noise.
         """
+        if self.is_noise:
+            raise ValueError("curves: expected those of masked units, received noise; use noise_tolerance")
+        by_mean = "standard_error" in self.settings
 
         def row(curve: AblationCurve) -> dict[str, Any]:
             largest, mean = curve.prunability(tolerance, size=size)
+            largest = mean if by_mean else largest
+            whole = 1 if size is None else size / REFERENCE_SIZE
             return {
                 "units": curve.num_units,
                 "prunable": largest,
                 "prunable_mean": mean,
-                "not_prunable": curve.non_prunability(tolerance, size=size),
+                "not_prunable": whole - largest,
                 "area": curve.area,
                 "agreement_at_1": curve.agreement[:, -1].mean(),
                 "draws": len(curve.num_agreeing),
@@ -247,7 +283,7 @@ def noise_curves(
       split: which split of a `Dataset`.
       strategy: whose devices share the work.
 
-    Returns: an `AblationCurves` whose abscissa is s.
+    Returns: an `AblationCurves` whose abscissa is s, for its `noise_tolerance`.
 
     Raises:
       ValueError: an option that is not of these, an unknown tap, a model that is not functional.

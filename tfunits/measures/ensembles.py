@@ -131,8 +131,12 @@ def _read_scores(
             "data: expected the same examples in every pass, received other labels in a later one; "
             "shuffle with reshuffle_each_iteration=False"
         )
-    outputs = zip(models, (outputs for outputs, _ in found), strict=True)
-    return np.stack([_as_logits(last_activation(Graph(model)), part) for model, part in outputs]), labels
+    activations = [last_activation(Graph(model)) for model in models]
+    logits = np.stack([_as_logits(kind, outputs) for kind, (outputs, _) in zip(activations, found, strict=True)])
+    if logits.shape[-1] == 1 and set(activations) == {"sigmoid"}:
+        # One probability stands for two classes; one output without a sigmoid need not be a logit.
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
+    return logits, labels
 
 
 def _as_logits(activation: str, outputs: np.ndarray) -> np.ndarray:

@@ -21,8 +21,9 @@ class Inputs:
     """Batches of a network's inputs, in order.
 
     Args:
-      data: a `tfunits.datasets.Dataset`, a batched `tf.data.Dataset` of inputs or (inputs, labels), or an array of
-        inputs. Several inputs are a list in the model's order, or a dict by the names of its inputs.
+      data: a `tfunits.datasets.Dataset`, a batched `tf.data.Dataset` of inputs or (inputs, labels), or arrays: of
+        inputs, or a tuple (inputs, labels). Several inputs are a list in the model's order, or a dict by the names of
+        its inputs.
       split: which split of a `Dataset`.
       model: whose input shape the data must have; values are cast to its type.
 
@@ -32,7 +33,12 @@ class Inputs:
     """
 
     def __init__(self, data: Any, split: str, model: keras.Model) -> None:
-        self._expected = as_functional(model).inputs
+        functional = as_functional(model)
+        self._expected = functional.inputs
+        # One output has two sides.
+        outputs = [tensor.shape[-1] for tensor in functional.outputs if len(tensor.shape)]
+        self.num_classes = max([2, *(size for size in outputs if size is not None)])
+        self._needs_classes = False
         self._batches, self._known_length = _as_batches(data, split)
         first = next(iter(self), None)
         if first is None:
@@ -71,19 +77,36 @@ class Inputs:
         return spec[1].dtype.is_integer and (spec[1].shape.rank == 1 or spec[1].shape[1:] == [1])
 
     def require_labels(self) -> None:
-        """Raise `ValueError` unless examples have labels."""
+        """Raise `ValueError` unless examples have labels; from then on, also where one is no class of the outputs."""
         if not self.has_labels:
+            spec = self._batches.element_spec
+            received = "none" if not isinstance(spec, tuple) or len(spec) < 2 else f"{spec[1]}"
             raise ValueError(
-                "data: expected labels, whole numbers [batch], beside the inputs, received none; "
+                f"data: expected labels, whole numbers [batch], beside the inputs, received {received}; "
                 "give batches of (inputs, labels) or a tfunits Dataset"
             )
+        self._needs_classes = True
 
     def with_labels(self) -> Iterator[tuple[list[tf.Tensor], np.ndarray | None]]:
-        """Batches of inputs with their labels, int [batch] from 0 on; None where there are none."""
+        """Batches of inputs with their labels, int [batch] from 0 on; None where there are none.
+
+        Raises:
+          ValueError: labels that are required and are not of the outputs' classes.
+        """
         for batch in self._batches:
             inputs = batch[0] if isinstance(batch, tuple) else batch
-            # Labels of two classes may be -1 and 1.
-            yield self._in_order(inputs), np.maximum(batch[1], 0).reshape(-1) if self.has_labels else None
+            yield self._in_order(inputs), self._classes(batch[1]) if self.has_labels else None
+
+    def _classes(self, labels: tf.Tensor) -> np.ndarray:
+        labels = np.asarray(labels).reshape(-1)
+        # Labels of two classes may be -1 and 1.
+        labels = np.maximum(labels, 0) if self.num_classes == 2 and labels.min() >= -1 else labels
+        if self._needs_classes and (labels.min() < 0 or labels.max() >= self.num_classes):
+            raise ValueError(
+                f"data: expected labels from 0 to {self.num_classes - 1}, the network's classes, received "
+                f"{labels.min()} to {labels.max()}"
+            )
+        return labels
 
     def _in_order(self, inputs: Any) -> list[tf.Tensor]:
         names = [tensor.name for tensor in self._expected]
@@ -106,10 +129,21 @@ def _as_batches(data: Any, split: str) -> tuple[tf.data.Dataset, int | None]:
         return data.batches(split), len(data.splits[split])
     if isinstance(data, np.ndarray | tf.Tensor):
         return tf.data.Dataset.from_tensor_slices(np.asarray(data)).batch(_BATCH_SIZE), len(data)
+    arrays = keras.tree.flatten(data) if isinstance(data, tuple | list | dict) else []
+    if arrays and all(isinstance(array, np.ndarray | tf.Tensor) for array in arrays):
+        # A list would be taken for one array of many examples.
+        given = (data,) if isinstance(data, list) else data
+        batches = tf.data.Dataset.from_tensor_slices(keras.tree.map_structure(np.asarray, _as_tuples(given)))
+        return batches.batch(_BATCH_SIZE), len(arrays[0])
     raise TypeError(
-        "data: expected a tfunits Dataset, a batched tf.data.Dataset or an array of inputs, received "
+        "data: expected a tfunits Dataset, a batched tf.data.Dataset or arrays of inputs, received "
         f"{type(data).__name__}"
     )
+
+
+def _as_tuples(data: Any) -> Any:
+    """The same arrays with tuples for lists, which TensorFlow would stack."""
+    return tuple(_as_tuples(part) for part in data) if isinstance(data, tuple | list) else data
 
 
 def _count_batches(batches: tf.data.Dataset) -> int:

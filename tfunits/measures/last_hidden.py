@@ -26,6 +26,8 @@ CHUNK_DRAWS = 500
 RECONSTRUCTION_DRAWS = 100
 # Points of the nearest-neighbour search, whose time grows with their square.
 MAX_POINTS = 10_000
+# Their coordinates together, of which half a dozen copies in float64 stand in memory: 3 GiB.
+_MOST_COORDINATES = 2**26
 TARGETS = ("layer", "chunk")
 # Gathered activations that stand in memory at once: 32 MiB of float32, about what a core's caches can hold in pieces.
 _GATHERED_VALUES = 2**23
@@ -238,7 +240,7 @@ def intrinsic_dimension(
       model: a functional model.
       data: a `tfunits.datasets.Dataset`, a batched tf.data.Dataset of inputs or (inputs, labels), or an array.
       tap: a tap, all of whose positions are coordinates; the last hidden layer if None.
-      max_points: examples, at random, at least 3.
+      max_points: examples, at random, at least 3; fewer of wide feature maps, so that memory stays below 4 GiB.
       seed: of the choice of examples.
       split: which split of a `Dataset`.
       strategy: whose devices share the forward passes.
@@ -258,6 +260,8 @@ def intrinsic_dimension(
     inputs = Inputs(data, split, model)
     read = _reader(graph, key)
     chosen = None
+    coordinates = int(np.prod([size or 1 for size in graph.shape(key)[1:]]))
+    max_points = max(3, min(max_points, _MOST_COORDINATES // coordinates))
     if inputs.num_examples > max_points:
         chosen = np.random.default_rng(seed).choice(inputs.num_examples, max_points, replace=False)
     points = []

@@ -11,7 +11,8 @@ import pandas as pd
 import tensorflow as tf
 
 from tfunits.measures.ablation import AblationCurves, ablation_curves
-from tfunits.measures.inputs import check_classifier, check_share
+from tfunits.measures.inputs import check_classifier, check_share, choose_taps
+from tfunits.measures.results import NETWORK
 from tfunits.measures.units import NetworkStatistics, unit_statistics
 from tfunits.surgery import Graph
 
@@ -35,9 +36,10 @@ class Report:
     def to_frame(self) -> pd.DataFrame:
         """One row a tap, the network last: units, prunable, redundant, similar, dead, silent, constant.
 
-        Columns: units; prunable, its largest over the draws, prunable_mean and area, of the ablation curve, where it
-        was measured; redundant, the share, with rank_limited, whether there were too few rows for it; similar, the
-        number of other units; dead, silent, constant, numbers of units.
+        Columns: units; of the ablation curve, where it was measured, prunable, its largest over the draws,
+        prunable_mean, area, and agreement_at_1, with every unit masked; redundant, the share, with its rows, and
+        rank_limited, whether these are too few; similar, the number of other units; dead, silent, constant, numbers of
+        units, each dead one also silent and constant.
         """
         redundant = self.statistics.redundancy(size=self.size).to_frame()
         similar = self.statistics.similarity().to_frame()
@@ -45,9 +47,9 @@ class Report:
         parts = [redundant[["units"]]]
         if self.curves is not None:
             prunable = self.curves.prunability(self.tolerance, size=self.size).to_frame()
-            parts.append(prunable[["prunable", "prunable_mean", "area"]])
+            parts.append(prunable[["prunable", "prunable_mean", "area", "agreement_at_1"]])
         parts += [
-            redundant[["redundant", "rank_limited"]],
+            redundant[["redundant", "rows", "rank_limited"]],
             similar[["similar"]],
             types[["dead", "silent", "constant"]],
         ]
@@ -75,7 +77,8 @@ class Report:
 
     def __str__(self) -> str:
         stopped = "" if self.curves is not None else "\nstopped before the ablation: prunable units are not known"
-        return self.to_frame().to_string(float_format=lambda x: f"{x:.3f}", na_rep="") + stopped
+        read = f"on {self.statistics.settings['split']} data, tolerance {self.tolerance:g}\n"
+        return read + self.to_frame().to_string(float_format=lambda x: f"{x:.3f}", na_rep="") + stopped
 
 
 def report(
@@ -107,13 +110,18 @@ def report(
     Returns: a `Report`, which prints as a table; `tfunits.reports.plot_units(report.to_frame(), title=...)` draws it.
 
     Raises:
-      ValueError: as `ablation_curves` and `unit_statistics`.
+      ValueError: as `ablation_curves` and `unit_statistics`, a tap named "network", or a path in no folder.
 
     Example:
       >>> table = tfunits.measures.report(model, images, path="report.json").to_frame()
     """
     check_share("tolerance", tolerance)
-    check_classifier(Graph(model))
+    graph = Graph(model)
+    check_classifier(graph)
+    if NETWORK in choose_taps(graph, None):
+        raise ValueError(f"model: expected no tap named {NETWORK!r}, the row of the whole; rename that layer")
+    if path is not None and not pathlib.Path(path).absolute().parent.is_dir():
+        raise ValueError(f"path: expected a file in an existing folder, received {str(path)!r}")
     statistics = unit_statistics(model, data, split=split, seed=seed, strategy=strategy)
     found = Report(statistics=statistics, curves=None, tolerance=tolerance, size=size)
     if path is not None:

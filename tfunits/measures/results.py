@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# The row of the whole network.
+NETWORK = "network"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
@@ -25,7 +28,7 @@ class Result:
     def to_frame(self) -> pd.DataFrame:
         """One row a tap, in order, with the tap's name as index, the network last."""
         # A list of rows, since a tap may be called "network" too.
-        frame = pd.DataFrame([*self.rows.values(), self.network], index=[*self.rows, "network"])
+        frame = pd.DataFrame([*self.rows.values(), self.network], index=[*self.rows, NETWORK])
         # Whole numbers stay whole beside a cell that has no meaning for the network.
         return frame.convert_dtypes(convert_floating=False).rename_axis("tap")
 
@@ -47,6 +50,10 @@ def _plain(value: Any) -> Any:
 
 class Prunability(Result):
     """Prunable units: largest and mean over draws, what is left, area under the ablation curve."""
+
+
+class NoiseTolerance(Result):
+    """Noise at which predictions change: mean over draws, area under the curve, agreement at the largest noise."""
 
 
 class Redundancy(Result):

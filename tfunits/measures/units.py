@@ -278,7 +278,8 @@ class TapReading:
     Attributes:
       moments: one a sampling of rows.
       active_share: share of all positions of all examples at which a unit is not 0, float64 [units].
-      class_means: mean over all positions of each class's examples, float64 [classes, units]; None without labels.
+      class_means: mean over all positions of each class's examples, float64 [classes, units]; None without labels of
+        the network's classes.
     """
 
     moments: list[Moments]
@@ -301,7 +302,10 @@ def read_moments(
     samplers = {
         name: Sampler.plan(name, graph.shape(key), inputs, max_rows, samplings, seed) for name, key in keys.items()
     }
-    accumulators = {name: TapAccumulator(graph.shape(key)[-1], samplers[name], precision) for name, key in keys.items()}
+    accumulators = {
+        name: TapAccumulator(graph.shape(key)[-1], samplers[name], precision, inputs.num_classes)
+        for name, key in keys.items()
+    }
     sampled = [name for name, sampler in samplers.items() if not sampler.reads_all]
 
     def read(batch: list[tf.Tensor], drawn: dict[str, tf.Tensor]) -> dict[str, tuple]:
@@ -355,13 +359,14 @@ def add_to_all(
 class TapAccumulator:
     """Sums over the pieces of the data of one tap."""
 
-    def __init__(self, num_units: int, sampler: "Sampler", precision: str) -> None:
+    def __init__(self, num_units: int, sampler: "Sampler", precision: str, num_classes: int = 0) -> None:
         self._streams = [StreamingMoments(num_units, precision) for _ in range(sampler.samplings)]
         self._num_positions = sampler.num_positions
         self._num_examples = 0
         self._num_active = np.zeros(num_units)
-        self._class_sums = np.zeros((0, num_units))
-        self._class_counts = np.zeros(0, np.int64)
+        self._class_sums = np.zeros((num_classes, num_units))
+        self._class_counts = np.zeros(num_classes, np.int64)
+        self._has_classes = num_classes > 0
 
     def add(self, piece: Piece, active: np.ndarray, means: np.ndarray, samples: Sequence[np.ndarray]) -> None:
         """Add the sums of one piece."""
@@ -369,13 +374,14 @@ class TapAccumulator:
         self._num_active += active
         for stream, rows in zip(self._streams, samples, strict=True):
             stream.add(rows)
-        if piece.labels is not None:
+        if piece.labels is not None and self._has_classes:
             self._add_classes(piece.labels, means.astype(np.float64))
 
     def _add_classes(self, labels: np.ndarray, means: np.ndarray) -> None:
-        missing = max(0, int(labels.max()) + 1 - len(self._class_counts))
-        self._class_sums = np.concatenate([self._class_sums, np.zeros((missing, means.shape[1]))])
-        self._class_counts = np.concatenate([self._class_counts, np.zeros(missing, np.int64)])
+        if labels.min() < 0 or labels.max() >= len(self._class_counts):
+            # Whole numbers that are no classes of the network: names of examples, or values of a regression.
+            self._has_classes = False
+            return
         one_hot = labels[:, None] == np.arange(len(self._class_counts))
         self._class_sums += one_hot.T.astype(np.float64) @ means
         self._class_counts += one_hot.sum(axis=0)
@@ -383,7 +389,8 @@ class TapAccumulator:
     def reading(self) -> TapReading:
         """What was added up."""
         present = self._class_counts > 0
-        means = self._class_sums[present] / self._class_counts[present, None] if present.any() else None
+        has_means = self._has_classes and present.any()
+        means = self._class_sums[present] / self._class_counts[present, None] if has_means else None
         return TapReading(
             moments=[stream.moments() for stream in self._streams],
             active_share=self._num_active / (self._num_examples * self._num_positions),

@@ -89,7 +89,7 @@ def _draw_reconstruction(axes: Axes, curve: ReconstructionCurve, split: str) -> 
         ("noise_floor", "--", "grey", "noise floor"),
     ):
         axes.plot(frame.index, frame[name], marker, ms=3.5, lw=1.2, color=color, label=label)
-    axes.legend(fontsize=6, loc="center right")
+    axes.legend(fontsize=6, loc="best")
 
 
 def width_table(records: Sequence[RunRecord], split: str = "train") -> pd.DataFrame:
@@ -149,10 +149,12 @@ def limit_error(
     Returns: errors, float64 [networks], and bool [examples].
 
     Raises:
-      UserError: a run without outputs on this split, or runs of other data.
+      UserError: no run, one without outputs on this split, or runs of other data.
 
     Source: Doimo et al. 2022, section 3; DESIGN section 6.
     """
+    if not records:
+        raise UserError("records: expected at least one run, received none")
     found = [record.outputs(split) for record in records]
     labels = found[0][1]
     if not all(np.array_equal(labels, others) for _, others in found):

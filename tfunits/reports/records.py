@@ -12,7 +12,14 @@ import pandas as pd
 
 from tfunits.artifacts import RunDir, read_arrays, read_json
 from tfunits.configs import ExperimentConfig, MeasureConfig, UserError, resolve_defaults
-from tfunits.statistics import AblationCurve, ChunkErrors, ReconstructionCurve, UnitStatistics
+from tfunits.statistics import (
+    REFERENCE_SIZE,
+    STRICTLY_FITTED_ERROR,
+    AblationCurve,
+    ChunkErrors,
+    ReconstructionCurve,
+    UnitStatistics,
+)
 
 NETWORK = "network"
 _EPOCH = re.compile(r"@(\d+)-")
@@ -251,17 +258,14 @@ def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, s
             yield split, "", NETWORK, name, np.nan if value is None else value
     for (split, unit), taps in record.curves.items():
         for tap, curve in taps.items():
-            largest, mean = curve.prunability(measure.tolerance, size=record.size)
-            left = curve.non_prunability(measure.tolerance, size=record.size)
             area = curve.area if tap != NETWORK else _mean_area(taps)
-            found = {
-                "prunability": largest,
-                "mean_prunability": mean,
-                "non_prunability": left,
-                "area": area,
-                "agreement_at_1": float(curve.agreement[:, -1].mean()),
-            }
-            for name, value in found.items():
+            at_end = float(curve.agreement[:, -1].mean())
+            if unit == "noise":
+                # A size of noise, which no width scales.
+                found = {"noise_tolerance": curve.prunability(measure.tolerance)[1], "agreement_at_largest": at_end}
+            else:
+                found = {**_prunable_numbers(curve, record.size, measure), "agreement_at_1": at_end}
+            for name, value in {**found, "area": area}.items():
                 yield split, unit, tap, name, value
     yield from _chunk_numbers(record)
     for split, by_tap in record.statistics.items():
@@ -275,10 +279,23 @@ def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, s
             yield split, "", NETWORK, name, float(np.sum([values[name] for values in found.values()]))
 
 
+def _prunable_numbers(curve: AblationCurve, size: float | None, measure: MeasureConfig) -> dict[str, float]:
+    """With a standard error the mean stands for the largest, which grows with the number of draws."""
+    largest, mean = curve.prunability(measure.tolerance, size=size)
+    prunable = largest if measure.standard_error is None else mean
+    whole = 1 if size is None else size / REFERENCE_SIZE
+    return {"prunability": prunable, "mean_prunability": mean, "non_prunability": whole - prunable}
+
+
 def _chunk_numbers(record: RunRecord) -> Iterator[tuple[str, str, str, str, float]]:
     """(split, unit, tap, measure, value) of the last hidden layer, of kinds of units and of dropout stability."""
     for split, errors in record.chunks.items():
-        for name, value in (("clone_size", errors.clone_size()), ("clones", errors.num_clones())):
+        found = {
+            "clone_size": errors.clone_size(),
+            "clone_size_at_0.1%": errors.clone_size(STRICTLY_FITTED_ERROR),
+            "clones": errors.num_clones(),
+        }
+        for name, value in found.items():
             yield split, "", NETWORK, name, np.nan if value is None else value
         yield split, "", NETWORK, "last_width", errors.width
     for stored in record.values.get("dimension", ()):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tfunits.configs import MeasureConfig, UserError
 from tfunits.reports.records import NETWORK, RunRecord, find_runs, read_run, tabulate
-from tfunits.statistics import count_redundant
+from tfunits.statistics import REFERENCE_SIZE, count_redundant
 
 # AAAI section 4, the tolerances that its authors tried; CLAIMS F27.
 PRUNABILITY_TOLERANCES = (0.1, 0.2, 0.3, 0.4, 0.5)
@@ -75,9 +75,9 @@ def sampling_table(records: Sequence[RunRecord], measure: MeasureConfig | None =
       records: measured runs.
       measure: with which options they were measured; the defaults if None.
 
-    Returns: one row a run, split and measure: the network's mean over samplings, its standard deviation (n - 1), and
-      their quotient; taps of which every position was read count with the same value in each sampling. Runs without
-      any sampled tap are left out.
+    Returns: one row a run, split and measure: the network's mean over samplings (redundancy as elsewhere against size
+      4), its standard deviation (n - 1), and their quotient. Taps of which every position was read count with the same
+      value in each sampling; runs without any sampled tap are left out.
 
     Source: Casper et al. 2021, appendix D; CLAIMS F29.
     """
@@ -90,8 +90,9 @@ def sampling_table(records: Sequence[RunRecord], measure: MeasureConfig | None =
                 continue
             redundant, similar = [], []
             for units in taps.values():
+                scale = 1 if record.size is None else record.size / REFERENCE_SIZE
                 shares = [
-                    count_redundant(v, measure.variance_fraction, rule=measure.protocol) / units.num_units
+                    scale * count_redundant(v, measure.variance_fraction, rule=measure.protocol) / units.num_units
                     for v in units.principal_variances
                 ]
                 redundant.append(np.resize(shares, max(counts)))
@@ -108,7 +109,7 @@ def sampling_table(records: Sequence[RunRecord], measure: MeasureConfig | None =
                     "std": std,
                     "relative_std": std / mean if mean else np.nan,
                 })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["run", "split", "measure", "samplings", "mean", "std", "relative_std"])
 
 
 def find_untrained(

@@ -11,7 +11,7 @@ from tfunits.reports.records import NETWORK, RunRecord, first_unit, flat_setting
 from tfunits.statistics import gain
 
 _TAP_MEASURES = (
-    "units", "prunability", "mean_prunability", "area", "agreement_at_1",
+    "units", "prunability", "mean_prunability", "noise_tolerance", "area", "agreement_at_1", "agreement_at_largest",
     "redundancy", "similarity", "dead", "silent", "constant",
 )  # fmt: skip
 _ALWAYS_SHOWN = ("model", "size", "dataset", "seed")

@@ -2,6 +2,7 @@
 
 from tfunits.statistics.chunks import (
     FITTED_ERROR,
+    STRICTLY_FITTED_ERROR,
     ChunkErrors,
     check_sizes,
     chunk_sizes,
@@ -58,6 +59,7 @@ __all__ = [
     "ROWS_PER_UNIT",
     "SELECTIVITY",
     "SILENT_ACTIVE_SHARE",
+    "STRICTLY_FITTED_ERROR",
     "AblationCurve",
     "BiasVariance",
     "ChunkErrors",

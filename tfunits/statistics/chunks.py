@@ -9,6 +9,8 @@ import pandas as pd
 
 # CLAIMS, header: a chunk or network fits its training set if it errs on at most this share of it.
 FITTED_ERROR = 0.01
+# DESIGN section 6: beside it.
+STRICTLY_FITTED_ERROR = 0.001
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

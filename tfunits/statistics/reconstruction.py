@@ -33,8 +33,8 @@ class Reconstruction:
       r2: variance-weighted R2 on the rows of the fit.
       correlation: mean |correlation| of residuals, on the rows of the fit, over all pairs of target units.
       held_out_r2: R2 on other rows; at most 1, and negative where the map is worse than the mean.
-      held_out_correlation: mean |correlation| of residuals on other rows, over pairs outside the chunk; NaN where
-        there is none.
+      held_out_correlation: mean |correlation| of residuals on other rows, over pairs of units outside the chunk that
+        change there; NaN where there is none.
     """
 
     r2: float
@@ -97,7 +97,8 @@ def reconstruct(
         # About zero, not about their own mean: the intercept was fitted too.
         squares = (held_out.count - 1) * np.trace(other_residual) + held_out.count * (offset**2).sum()
         found["held_out_r2"] = _r2(squares, (held_out.count - 1) * np.trace(other_whole))
-        outside = np.ix_(*2 * [~np.isin(target, chunk)])
+        # Units that never change have no correlation; counted as 0 they would hide that of the others.
+        outside = np.ix_(*2 * [~np.isin(target, chunk) & (np.diag(other_whole) > 0)])
         other_residual = _without_rounding(other_residual[outside], other_whole[outside])
         found["held_out_correlation"] = mean_absolute_correlation(other_residual)
     return Reconstruction(**found)

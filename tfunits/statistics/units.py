@@ -35,8 +35,8 @@ class UnitStatistics:
       num_similar: other units with |r| at or above `similarity_threshold`, int64 [samplings, units].
       correlation_histogram: pairs of units by |r|, in 50 bins of [0, 1], int64 [samplings, 50].
       constant: units that never change, bool [samplings, units].
-      selectivity: of every unit for one class, float64 [units], in [0, 1] unless it is negative somewhere; NaN
-        where there were no labels.
+      selectivity: of every unit for one class, float64 [units] in [0, 1]; NaN where a class mean is negative, and
+        everywhere without labels.
       similarity_threshold: |r| from which two units are similar.
     """
 
@@ -149,10 +149,10 @@ class UnitStatistics:
     @property
     def has_classes(self) -> bool:
         """Whether the data had labels."""
-        return not np.isnan(self.selectivity).any()
+        return not np.isnan(self.selectivity).all()
 
     def selective(self, selectivity: float = SELECTIVITY) -> np.ndarray:
-        """Units whose class selectivity is at least this, bool [units]."""
+        """Units whose class selectivity is at least this, bool [units]; none with a negative class mean is."""
         return self.selectivity >= selectivity
 
     def rank(self, tolerance: float = _RANK_TOLERANCE) -> float:
@@ -181,7 +181,8 @@ def class_selectivity(class_means: np.ndarray) -> np.ndarray:
     Args:
       class_means: mean activation of every class and unit, [classes, units].
 
-    Returns: float64 [units], in [0, 1] for units that are never negative; 0 for dead units and a single class.
+    Returns: float64 [units] in [0, 1]; 0 for dead units and a single class; NaN for units with a negative class mean,
+      of which the quotient says nothing.
 
     Source: Morcos et al. 2018 (On the importance of single directions), section 3; FACTS 7.
     """
@@ -191,4 +192,5 @@ def class_selectivity(class_means: np.ndarray) -> np.ndarray:
     largest = means.max(axis=0)
     rest = (means.sum(axis=0) - largest) / (len(means) - 1)
     total = largest + rest
-    return np.divide(largest - rest, total, out=np.zeros_like(total), where=total != 0)
+    selectivity = np.divide(largest - rest, total, out=np.zeros_like(total), where=total != 0)
+    return np.where((means < 0).any(axis=0), np.nan, selectivity)
