@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=10_000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--draws", type=int, default=40)
+    parser.add_argument("--error_draws", type=int, default=500, help="draws of the comparison of errors")
     parser.add_argument("--reference_draws", type=int, default=1, help="draws of the slow side, scaled to --draws")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
@@ -123,15 +124,15 @@ def compare_errors(activations: np.ndarray, options: argparse.Namespace) -> None
         start = time.perf_counter()
         wrong = [
             [int(((activations[:, units] @ kernel[units] + bias).argmax(axis=1) != labels).sum()) for units in own]
-            for own in (draw_chunks(width, size, options.draws) for size in chunk_sizes(width))
+            for own in (draw_chunks(width, size, options.error_draws) for size in chunk_sizes(width))
         ]
         seconds["gather and multiply"].append(time.perf_counter() - start)
         start = time.perf_counter()
-        found = measures.chunks(model, data, draws=options.draws)
+        found = measures.chunks(model, data, draws=options.error_draws)
         seconds["chunks"].append(time.perf_counter() - start)
     difference = max(int(np.abs(np.array(a) - b[: len(a)]).max()) for a, b in zip(wrong, found.num_wrong, strict=True))
     print(f"largest difference of wrong examples: {difference} of {len(labels)}")
-    report(f"chunk errors, {len(activations)} x {width}, {options.draws} draws, tracing included", seconds)
+    report(f"chunk errors, {len(activations)} x {width}, {options.error_draws} draws, tracing included", seconds)
 
 
 def report(named: str, seconds: dict[str, list[float]]) -> None:
