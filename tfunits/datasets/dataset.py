@@ -130,7 +130,11 @@ class Split:
             return ready, tf.gather(labels, index)
 
         batches = _cut(order, reading.batch_size)
-        return batches.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+        made = batches.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+        # The end of an autotuned pass may wait for the tuner's next round, up to as long again as the pass took.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return made.with_options(options)
 
     def with_labels(self, labels: np.ndarray) -> Self:
         """The same inputs with other labels."""

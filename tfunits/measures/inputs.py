@@ -39,7 +39,11 @@ class Inputs:
         outputs = [tensor.shape[-1] for tensor in functional.outputs if len(tensor.shape)]
         self.num_classes = max([2, *(size for size in outputs if size is not None)])
         self._needs_classes = False
-        self._batches, self._known_length = _as_batches(data, split)
+        batches, self._known_length = _as_batches(data, split)
+        # The end of an autotuned pass may wait for the tuner's next round, up to as long again as the pass took.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        self._batches = batches.with_options(options)
         first = next(iter(self), None)
         if first is None:
             raise ValueError("data: expected at least one batch, received none")
