@@ -313,3 +313,20 @@ class TestPowerLaws:
         records[-1].run_dir.logits.unlink()
         with pytest.raises(ValueError, match="expected stored outputs on test data; add the step measure"):
             reports.fit_width_power_law(records, LIMIT)
+
+
+def test_whole_networks_stand_beside_chunks_of_the_widest(tmp_path: pathlib.Path) -> None:
+    for seed, counts in enumerate(({1: [50], 2: [20]}, {1: [60], 2: [40], 4: [10]}, {1: [70], 2: [30], 4: [20]})):
+        run_dir = write_run(tmp_path, {"size": max(counts) / 128, "seed": seed})
+        write_chunks(run_dir, counts)
+    records = [reports.read_run(run_dir) for run_dir in reports.find_runs(tmp_path)]
+    axes = reports.plot_widths({"mlp": records}, split="train", title="mlp").axes[0]
+    lines = {
+        line.get_label(): line.get_xydata().tolist() for line in axes.lines if not line.get_label().startswith("_")
+    }
+    assert lines["mlp, chunks of the widest"] == [
+        [1, pytest.approx(0.65)], [2, pytest.approx(0.35)], [4, pytest.approx(0.15)]
+    ]  # fmt: skip
+    (bars,) = axes.containers
+    assert bars.get_label() == "mlp, whole networks"
+    assert bars.lines[0].get_xydata().tolist() == [[2, pytest.approx(0.2)], [4, pytest.approx(0.15)]]

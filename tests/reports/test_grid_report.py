@@ -201,7 +201,8 @@ class TestChunks:
         runs = self.write(tmp_path, first, initializer="he_normal")
         runs += self.write(tmp_path, second, initializer="glorot_normal")
         runs += self.write(tmp_path, {4: {1: [90], 2: [90], 4: [90]}}, initializer="lecun_normal")
-        assert [path.name for path in report(runs, tmp_path / "grid").files][-1] == "chunks.csv"
+        names = [path.name for path in report(runs, tmp_path / "grid").files]
+        assert names[-2:] == ["chunks.csv", "chunks.png"]
         table = pd.read_csv(tmp_path / "grid" / "chunks.csv").set_index(["curve", "split", "width"])
         assert set(table.index) == {
             (f"initializer {name}", split, width)

@@ -8,6 +8,7 @@ from tfunits.reports.chunks import (
     further_tables,
     limit_error,
     plot_chunks,
+    plot_widths,
     width_table,
 )
 from tfunits.reports.dynamics import plot_dynamics, tabulate_dynamics
@@ -61,6 +62,7 @@ __all__ = [
     "plot_dynamics",
     "plot_training",
     "plot_units",
+    "plot_widths",
     "read_dynamics",
     "read_epochs",
     "read_run",

@@ -1,6 +1,6 @@
 """Chunks of the last hidden layer of one run, and of runs of several widths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfunits.configs import MeasureConfig, UserError
-from tfunits.reports.plots import COLORS, PANEL_INCHES, tidy
+from tfunits.reports.plots import COLORS, PANEL_INCHES, colors_for, tidy
 from tfunits.reports.records import RunRecord
 from tfunits.statistics import (
     FITTED_ERROR,
@@ -77,6 +77,41 @@ def plot_chunks(record: RunRecord, *, title: str) -> Figure:
     for axes in (left, right):
         tidy(axes)
     figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def plot_widths(by_curve: Mapping[str, Sequence[RunRecord]], *, split: str, title: str) -> Figure:
+    """Error of whole networks against their last width, and of chunks of the widest ones against the chunk's size.
+
+    Args:
+      by_curve: name of a curve -> its runs with chunks, of several widths.
+      split: of the errors.
+      title: of the figure.
+
+    Source: Doimo et al. 2022, figure 1b.
+    """
+    figure = Figure(figsize=(1.5 * PANEL_INCHES, 1.15 * PANEL_INCHES), layout="constrained")
+    axes = figure.subplots()
+    smallest = 1.0
+    for (curve, records), color in zip(by_curve.items(), colors_for(len(by_curve)), strict=True):
+        table = width_table(records, split)
+        axes.errorbar(
+            table.index, table["error"], table["error_std"], marker="o", ms=4, capsize=2, color=color,
+            label=f"{curve}, whole networks",
+        )  # fmt: skip
+        known = [record.chunks[split] for record in records]
+        widest = [errors for errors in known if errors.width == max(e.width for e in known)]
+        mean = np.mean([errors.errors for errors in widest], axis=0)
+        axes.plot(widest[0].sizes, mean, "s--", ms=3, color=color, alpha=0.7, label=f"{curve}, chunks of the widest")
+        smallest = min([smallest, *mean[mean > 0], *table["error"][table["error"] > 0]])
+    axes.set_xscale("log", base=2)
+    # Errors of nought have a place too.
+    axes.set_yscale("symlog", linthresh=smallest / 2)
+    axes.set(
+        xlabel="units of the last hidden layer, or of the chunk", ylabel=f"{split} error", ylim=(0, 1), title=title
+    )
+    axes.legend(fontsize=7)
+    tidy(axes)
     return figure
 
 

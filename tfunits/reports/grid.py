@@ -8,7 +8,7 @@ import pandas as pd
 
 from tfunits.artifacts import write_figure, write_table
 from tfunits.configs import MeasureConfig
-from tfunits.reports.chunks import width_table
+from tfunits.reports.chunks import plot_widths, width_table
 from tfunits.reports.plots import plot_against_width
 from tfunits.reports.records import NETWORK, RunRecord, first_unit, flat_settings, tabulate, varied_settings
 from tfunits.reports.tables import gain_table, grid_table
@@ -40,7 +40,7 @@ def report_grid(
     untrained: Mapping[str, RunRecord] | None = None,
 ) -> GridReport:
     """Write the report of a grid: runs.csv, and where widths differ gains.csv and width.png; where they have chunks,
-    chunks.csv.
+    chunks.csv and chunks.png.
 
     Args:
       records: the finished runs.
@@ -62,23 +62,36 @@ def report_grid(
         figure = plot_against_width(frame, _PLOTTED, title=_title(frame), skip_first=skip_first)
         write_figure(folder / "width.png", figure, _FIGURE_DPI)
         files += [folder / "gains.csv", folder / "width.png"]
-    chunked = _width_tables(records, measure)
-    if len(chunked):
-        write_table(folder / "chunks.csv", chunked)
-        files.append(folder / "chunks.csv")
+    curves = _chunked_curves(records)
+    if curves:
+        write_table(folder / "chunks.csv", _width_tables(curves, measure))
+        split = measure.measured_splits[0]
+        split = split if all(split in r.chunks for members in curves.values() for r in members) else "train"
+        figure = plot_widths(curves, split=split, title=_title(frame))
+        write_figure(folder / "chunks.png", figure, _FIGURE_DPI)
+        files += [folder / "chunks.csv", folder / "chunks.png"]
     return GridReport(table=table, gains=gains, files=files)
 
 
-def _width_tables(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataFrame:
-    """Full networks against chunks of the widest, of every curve with several widths of the last hidden layer."""
+def _chunked_curves(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Curve -> its runs with chunks, of the curves with several widths of the last hidden layer."""
     # A width of the last layer alone is what a curve runs over; the size of the rest then is not.
     varied = [name for name in varied_settings([record.config for record in records]) if name != "last_width"]
     if any(record.config.model.last_width for record in records) and len({record.size for record in records}) > 1:
         varied.append("size")
-    by_curve: dict[str, list[RunRecord]] = {}
+    found: dict[str, list[RunRecord]] = {}
     for record in records:
         if "train" in record.chunks:
-            by_curve.setdefault(_curve_name(record, varied), []).append(record)
+            found.setdefault(_curve_name(record, varied), []).append(record)
+    return {
+        curve: members
+        for curve, members in found.items()
+        if len({record.chunks["train"].width for record in members}) > 1
+    }
+
+
+def _width_tables(by_curve: Mapping[str, Sequence[RunRecord]], measure: MeasureConfig) -> pd.DataFrame:
+    """Full networks against chunks of the widest, of every curve."""
     parts = []
     for curve, members in by_curve.items():
         for split in dict.fromkeys(("train", measure.measured_splits[0])):
@@ -86,7 +99,7 @@ def _width_tables(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.Da
             if len({record.chunks[split].width for record in known}) > 1:
                 table = width_table(known, split).reset_index()
                 parts.append(table.assign(curve=curve, split=split))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return pd.concat(parts, ignore_index=True)
 
 
 def _add_untrained(
