@@ -15,7 +15,7 @@ from tiny_runs import make_config, read_weights, snapshot, start
 from tfunits.artifacts import RunDir, read_arrays
 
 # An mlp that trains for a second or two and leaves ten measures.
-EPOCHS = 30
+EPOCHS = 100
 MEASURED = ("--measured_splits=train,validation,test", "--ablation_unit=channel,location")
 MLP = ("--model=mlp", "--size=0.0625", f"--epochs={EPOCHS}", *MEASURED)
 # Every file but these has the same content however often its run was killed.

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -184,6 +185,8 @@ class Graph:
             if int(np.prod(variable.shape)) <= _LARGEST_CONSTANT
         ]
 
+        # With the function's own signature, since TensorFlow would trace one of any number of arguments twice.
+        @functools.wraps(function)
         def with_constants(*arguments: Any) -> Any:
             with keras.StatelessScope([(variable, tf.constant(value)) for variable, value in constants]):
                 return function(*arguments)
