@@ -113,7 +113,7 @@ def report(
       ValueError: as `ablation_curves` and `unit_statistics`, a tap named "network", or a path in no folder.
 
     Example:
-      >>> table = tfunits.measures.report(model, images, path="report.json").to_frame()
+      >>> table = tfunits.measures.report(model, images).to_frame()  # path="report.json" writes it too
     """
     check_share("tolerance", tolerance)
     graph = Graph(model)
