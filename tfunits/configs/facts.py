@@ -384,6 +384,8 @@ MEASURES_OF_STEPS: Mapping[str, tuple[str, ...]] = {
 }
 MEASURES = tuple(name for names in MEASURES_OF_STEPS.values() for name in names)
 STEPS = ("train", *MEASURES_OF_STEPS, "dynamics", "report")
+# The row of the whole network in tables whose other rows are taps.
+NETWORK = "network"
 DEFAULT_STEPS = ("train", "measure", "report")
 # What is ablated and in which order: units by chance, by correlation or by rank; or noise, or weights.
 ABLATION_ORDERS = ("random", "targeted", "l1_norm", "mean_activation", "zero_share", "noise", "weights")

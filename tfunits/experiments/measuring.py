@@ -236,7 +236,7 @@ def measure_step(step: str, run: Run) -> str:
 
     Returns: "finished".
     """
-    _measure(run, MEASURES_OF_STEPS[step], lambda: run.model, None)
+    _raise_refused(_measure(run, MEASURES_OF_STEPS[step], lambda: run.model, None))
     return "finished"
 
 
@@ -259,9 +259,11 @@ def measure_dynamics(run: Run) -> str:
             f"--steps=dynamics: expected a run that kept epochs, received {run.run_dir.name}, which kept none; "
             "train it with --keep_epochs, e.g. --keep_epochs=1,2,5,every10,last8, under another --run_root"
         )
+    refused = []
     for epoch in epochs:
         load = functools.cache(functools.partial(load_epoch, run.run_dir, epoch))
-        _measure(run, run.config.measure.dynamics, load, epoch)
+        refused += _measure(run, run.config.measure.dynamics, load, epoch)
+    _raise_refused(refused)
     return "finished"
 
 
@@ -269,7 +271,8 @@ def _is_untrained(config: ExperimentConfig) -> bool:
     return config.training.epochs == 0
 
 
-def _measure(run: Run, names: tuple[str, ...], load: Callable[[], keras.Model], epoch: int | None) -> None:
+def _measure(run: Run, names: tuple[str, ...], load: Callable[[], keras.Model], epoch: int | None) -> list[str]:
+    """Write what is missing; returns why measures were refused that the network cannot be asked."""
     refused: list[str] = []
     for name, settings, file in _files(names, run.config.measure, epoch):
         path, measure = run.run_dir.measures / file, MEASURES[name]
@@ -286,6 +289,11 @@ def _measure(run: Run, names: tuple[str, ...], load: Callable[[], keras.Model], 
             write_arrays(path.with_suffix(".npz"), arrays)
         of_epoch = {} if epoch is None else {"epoch": epoch}
         write_json(path, {"measure": name, **of_epoch, "settings": settings, **values})
+    return refused
+
+
+def _raise_refused(refused: list[str]) -> None:
+    """Raise `UserError`, once all else is measured."""
     if refused:
         raise UserError("; ".join(dict.fromkeys(refused)))
 

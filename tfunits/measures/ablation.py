@@ -76,7 +76,7 @@ class AblationCurves:
         def row(curve: AblationCurve) -> dict[str, Any]:
             return {
                 "units": curve.num_units,
-                "noise": curve.prunability(tolerance)[1],
+                "noise": float(curve.crossings(tolerance).mean()),
                 "area": curve.area,
                 "agreement_at_largest": curve.agreement[:, -1].mean(),
                 "draws": len(curve.num_agreeing),
@@ -100,14 +100,12 @@ class AblationCurves:
         by_mean = "standard_error" in self.settings
 
         def row(curve: AblationCurve) -> dict[str, Any]:
-            largest, mean = curve.prunability(tolerance, size=size)
-            largest = mean if by_mean else largest
-            whole = 1 if size is None else size / REFERENCE_SIZE
+            prunable, mean = curve.prunability(tolerance, size=size, by_mean=by_mean)
             return {
                 "units": curve.num_units,
-                "prunable": largest,
+                "prunable": prunable,
                 "prunable_mean": mean,
-                "not_prunable": whole - largest,
+                "not_prunable": curve.non_prunability(tolerance, size=size, by_mean=by_mean),
                 "area": curve.area,
                 "agreement_at_1": curve.agreement[:, -1].mean(),
                 "draws": len(curve.num_agreeing),

@@ -16,6 +16,7 @@ from tfunits.statistics import (
     StreamingMoments,
     check_sizes,
     draw_chunks,
+    draw_orders,
     reconstruction_curve,
 )
 from tfunits.statistics import intrinsic_dimension as estimate_dimension
@@ -216,10 +217,7 @@ def reconstruction(
     even, odd = (half.moments() for half in halves)
     if min(even.count, odd.count) < 2:
         raise ValueError(f"data: expected at least four examples, received {even.count + odd.count}")
-    orders = [
-        np.array([np.random.default_rng([seed, size, draw]).permutation(width) for draw in range(draws)])
-        for size in known
-    ]
+    orders = [draw_orders(width, size, draws, seed) for size in known]
     return reconstruction_curve(even, odd, known, orders, to_chunk=to_chunk)
 
 

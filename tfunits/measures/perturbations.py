@@ -219,7 +219,7 @@ class PerturbedRuns:
         if any(size != 1 for size in spatial):
             return False
         spared = sum(
-            multiplications(self._graph, list(sparse_calls(self._graph, self._calls(segment), key)))
+            multiplications(self._graph, sparse_calls(self._graph, self._calls(segment), key))
             for key, segment in segments.items()
         )
         behind = self._calls(start, len(self._cuts) - 1)

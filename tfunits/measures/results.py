@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# The row of the whole network.
-NETWORK = "network"
+from tfunits.configs import NETWORK
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

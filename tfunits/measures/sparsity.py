@@ -42,15 +42,14 @@ def can_leave_out(call: Call) -> bool:
     return type(layer) is keras.layers.Conv2D and layer.groups == 1 and layer.data_format == "channels_last"
 
 
-def sparse_calls(graph: Graph, calls: Sequence[Call], masked: TensorKey) -> dict[Call, TensorKey]:
-    """Calls that read a masked tensor, or one whose channels are zero with its, and can leave them out -> what they
-    read."""
-    zero, found = {masked}, {}
+def sparse_calls(graph: Graph, calls: Sequence[Call], masked: TensorKey) -> list[Call]:
+    """Calls that can leave channels out and read a masked tensor, or one whose channels are zero with its."""
+    zero, found = {masked}, []
     for call in calls:
         if not zero.intersection(call.inputs):
             continue
         if can_leave_out(call):
-            found[call] = call.inputs[0]
+            found.append(call)
         elif keeps_zeros(graph, call):
             zero.update(call.outputs)
     return found

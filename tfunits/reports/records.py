@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from tfunits.artifacts import RunDir, read_arrays, read_json
-from tfunits.configs import ExperimentConfig, MeasureConfig, UserError, resolve_defaults
+from tfunits.configs import NETWORK, ExperimentConfig, MeasureConfig, UserError, resolve_defaults
 from tfunits.statistics import (
-    REFERENCE_SIZE,
     STRICTLY_FITTED_ERROR,
     AblationCurve,
     ChunkErrors,
@@ -21,7 +20,6 @@ from tfunits.statistics import (
     UnitStatistics,
 )
 
-NETWORK = "network"
 _EPOCH = re.compile(r"@(\d+)-")
 _COLUMNS = ("run", "model", "dataset", "size", "seed", "state", "split", "unit", "tap", "measure", "value")
 
@@ -262,7 +260,8 @@ def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, s
             at_end = float(curve.agreement[:, -1].mean())
             if unit == "noise":
                 # A size of noise, which no width scales.
-                found = {"noise_tolerance": curve.prunability(measure.tolerance)[1], "agreement_at_largest": at_end}
+                noise = float(curve.crossings(measure.tolerance).mean())
+                found = {"noise_tolerance": noise, "agreement_at_largest": at_end}
             else:
                 found = {**_prunable_numbers(curve, record.size, measure), "agreement_at_1": at_end}
             for name, value in {**found, "area": area}.items():
@@ -280,11 +279,10 @@ def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, s
 
 
 def _prunable_numbers(curve: AblationCurve, size: float | None, measure: MeasureConfig) -> dict[str, float]:
-    """With a standard error the mean stands for the largest, which grows with the number of draws."""
-    largest, mean = curve.prunability(measure.tolerance, size=size)
-    prunable = largest if measure.standard_error is None else mean
-    whole = 1 if size is None else size / REFERENCE_SIZE
-    return {"prunability": prunable, "mean_prunability": mean, "non_prunability": whole - prunable}
+    options = {"size": size, "by_mean": measure.standard_error is not None}
+    prunable, mean = curve.prunability(measure.tolerance, **options)
+    left = curve.non_prunability(measure.tolerance, **options)
+    return {"prunability": prunable, "mean_prunability": mean, "non_prunability": left}
 
 
 def _chunk_numbers(record: RunRecord) -> Iterator[tuple[str, str, str, str, float]]:

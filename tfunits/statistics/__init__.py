@@ -7,6 +7,7 @@ from tfunits.statistics.chunks import (
     check_sizes,
     chunk_sizes,
     draw_chunks,
+    draw_orders,
     first_at_most,
 )
 from tfunits.statistics.components import count_components, count_redundant, principal_variances
@@ -88,6 +89,7 @@ __all__ = [
     "crossing_fraction",
     "dimension_by_scale",
     "draw_chunks",
+    "draw_orders",
     "ensemble_errors",
     "ensemble_wrong",
     "explained_by_others",

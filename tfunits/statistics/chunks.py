@@ -1,7 +1,7 @@
 """Random chunks of a layer's units: how often they err, and when they are clones of the whole."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -110,20 +110,20 @@ def chunk_sizes(width: int) -> list[int]:
     return [2**i for i in range((width - 1).bit_length())] + [width]
 
 
+def draw_orders(width: int, size: int, draws: int, seed: int = 0) -> np.ndarray:
+    """Random orders of a layer's units, int64 [draws, width], whose first `size` units are the chunks of that size.
+
+    A draw is a function of (seed, size, its number).
+    """
+    return np.array([np.random.default_rng([seed, size, draw]).permutation(width) for draw in range(draws)])
+
+
 def draw_chunks(width: int, size: int, draws: int, seed: int = 0) -> np.ndarray:
     """Random chunks of a layer's units, without repetition in a chunk, int64 [draws, size].
 
     A draw is a function of (seed, size, its number); the whole layer is drawn once, in its own order.
     """
-    return np.stack(list(_chunks(width, size, 1 if size == width else draws, seed)))
-
-
-def _chunks(width: int, size: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    for draw in range(draws):
-        if size == width:
-            yield np.arange(width)
-        else:
-            yield np.random.default_rng([seed, size, draw]).permutation(width)[:size]
+    return np.arange(width)[np.newaxis] if size == width else draw_orders(width, size, draws, seed)[:, :size]
 
 
 def check_sizes(sizes: Sequence[int] | None, width: int) -> list[int]:

@@ -40,7 +40,9 @@ class AblationCurve:
         """Masked fraction at which each draw's curve falls through 1 - tolerance, float64 [draws]."""
         return np.array([crossing_fraction(self.fractions, row, tolerance) for row in self.agreement])
 
-    def prunability(self, tolerance: float = 0.2, *, size: float | None = None) -> tuple[float, float]:
+    def prunability(
+        self, tolerance: float = 0.2, *, size: float | None = None, by_mean: bool = False
+    ) -> tuple[float, float]:
         """Prunable share of the units: (largest, mean) over the draws.
 
           p = max_draws crossing * size / 4      (without size: the raw fraction)
@@ -48,16 +50,20 @@ class AblationCurve:
         Args:
           tolerance: share of changed predictions that is allowed, in (0, 1].
           size: the network's width multiplier; the result is then in units of the network at size 4.
+          by_mean: let the mean stand for the largest, which grows with the number of draws, where curves have
+            different numbers of them.
 
         Source: Casper et al. 2021, section 3. The largest of three draws is biased upwards, so the mean stands beside.
         """
         scale = 1.0 if size is None else size / REFERENCE_SIZE
         crossings = self.crossings(tolerance)
-        return float(crossings.max() * scale), float(crossings.mean() * scale)
+        mean = float(crossings.mean() * scale)
+        return mean if by_mean else float(crossings.max() * scale), mean
 
-    def non_prunability(self, tolerance: float = 0.2, *, size: float | None = None) -> float:
+    def non_prunability(self, tolerance: float = 0.2, *, size: float | None = None, by_mean: bool = False) -> float:
         """Share of units that cannot be pruned, smallest over draws: size / 4 (or 1) minus `prunability`."""
-        return (1.0 if size is None else size / REFERENCE_SIZE) - self.prunability(tolerance, size=size)[0]
+        whole = 1.0 if size is None else size / REFERENCE_SIZE
+        return whole - self.prunability(tolerance, size=size, by_mean=by_mean)[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
