@@ -549,6 +549,39 @@ class TestOwnNetworks:
         assert "traceback" not in capsys.readouterr().err
 
 
+class TestRefusals:
+    def refuse(self, *_args, **_options):
+        raise ValueError("data: expected more of it")
+
+    def test_a_refused_measure_stops_no_other_of_its_step(self, copied, monkeypatch, capsys):
+        run_dir = RunDir.of(tiny(), copied)
+        for path in [*run_dir.measures.glob("chunks-*"), *run_dir.measures.glob("reconstruction-*")]:
+            path.unlink()
+        for path in run_dir.measures.glob("dimension-*"):
+            path.unlink()
+        monkeypatch.setattr(measures, "chunks", self.refuse)
+        assert carry_out(copied, tiny(), steps=("chunks",)) != 0
+        error = capsys.readouterr().err
+        assert error.count("chunks: data: expected more of it") == 1
+        assert "Traceback" not in error
+        counts = {name: len([*run_dir.measures.glob(f"{name}-*.json")]) for name in MEASURED_ONCE}
+        assert counts == {**MEASURED_ONCE, "chunks": 0}
+        monkeypatch.undo()
+        assert carry_out(copied, tiny(), steps=("chunks",)) == 0
+        assert len([*run_dir.measures.glob("chunks-*.json")]) == 2
+
+    def test_an_epoch_that_refuses_a_measure_leaves_the_other_epochs_theirs(self, copied, monkeypatch, capsys):
+        run_dir = RunDir.of(tiny(), copied)
+        for path in run_dir.measures.glob("*@*"):
+            path.unlink()
+        monkeypatch.setattr(measures, "reconstruction", self.refuse)
+        assert carry_out(copied, tiny(), steps=("dynamics",)) != 0
+        assert capsys.readouterr().err.count("reconstruction: data: expected more of it") == 1
+        for epoch in EPOCHS:
+            assert len([*run_dir.measures.glob(f"chunks@{epoch}-*.npz")]) == MEASURED_ONCE["chunks"]
+        assert not [*run_dir.measures.glob("reconstruction@*")]
+
+
 class TestSaving:
     def test_metrics_keep_the_weights_until_every_step_asked_for_is_done(self, tmp_path, monkeypatch):
         config, steps = tiny(epochs=1), ("train", "measure", "chunks", "kinds")

@@ -22,7 +22,7 @@ from perturbed_networks import (
 from scipy import stats
 
 from tfunits import measures
-from tfunits.measures import ablation
+from tfunits.measures import curves
 from tfunits.measures.perturbations import Noise, PerturbedRuns
 from tfunits.surgery import Graph, feeding_layers, kernel_of, tap_keys
 
@@ -101,7 +101,7 @@ def captured(monkeypatch, function, model, data, **options):
             super().__init__(graph, perturbations, read)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ablation, "PerturbedRuns", Capturing)
+        patch.setattr(curves, "PerturbedRuns", Capturing)
         result = function(model, data, **options)
     return result, seen[0]
 

@@ -11,7 +11,7 @@ from perturbed_networks import as_data, branches, chain, inputs_of, maps, random
 from scipy import stats
 
 from tfunits import measures, surgery
-from tfunits.measures import ablation
+from tfunits.measures import curves
 from tfunits.measures.orders import ORDERS, ORDERS_BY_ACTIVATION, MaskingPlan, distinct_trials
 from tfunits.measures.perturbations import PerturbedRuns
 from tfunits.surgery import Graph, incoming_norms, tap_keys
@@ -179,7 +179,7 @@ def masked_sequence(monkeypatch, model, inputs, order: str) -> list[int]:
             super().__init__(graph, perturbations, read)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ablation, "PerturbedRuns", Capturing)
+        patch.setattr(curves, "PerturbedRuns", Capturing)
         measures.ablation_curves(model, inputs, order=order, draws=1, levels=inputs.shape[1] + 1, joint=False)
     (masks,) = seen
     return np.argsort(masks.sum(axis=0), kind="stable").tolist()

@@ -1,12 +1,7 @@
 """Numbers out of a network and data: ablation, redundancy, similarity, chunks, dimension, ensembles."""
 
-from tfunits.measures.ablation import (
-    AblationCurves,
-    ablation_curves,
-    noise_curves,
-    prunability,
-    weight_ablation_curves,
-)
+from tfunits.measures.ablation import ablation_curves, prunability
+from tfunits.measures.curves import AblationCurves
 from tfunits.measures.ensembles import (
     DropoutStability,
     bias_variance,
@@ -16,6 +11,7 @@ from tfunits.measures.ensembles import (
 )
 from tfunits.measures.inputs import predicted_classes
 from tfunits.measures.last_hidden import chunks, find_last_hidden, intrinsic_dimension, reconstruction
+from tfunits.measures.noise import noise_curves
 from tfunits.measures.report import Report, report
 from tfunits.measures.results import (
     NoiseTolerance,
@@ -29,6 +25,7 @@ from tfunits.measures.results import (
 )
 from tfunits.measures.single_units import single_unit_effects, unit_kinds
 from tfunits.measures.units import NetworkStatistics, redundancy, similarity, unit_statistics, unit_types
+from tfunits.measures.weight_ablation import weight_ablation_curves
 
 __all__ = [
     "AblationCurves",

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfunits.measures.devices import Piece, most_examples, run_pieces, values_per_example
 from tfunits.measures.inputs import Inputs
 from tfunits.measures.sparsity import multiplications, run_on_channels, sparse_calls
-from tfunits.surgery import Call, Graph, TensorKey, kernel_of
+from tfunits.surgery import Call, Graph, TensorKey, hold_weights, kernel_of
 
 # Trials are stacked into the batch until this many numbers stand in its widest tensor: enough to fill the cores where
 # maps are small. Beyond it more rows only leave the caches (ResNet56: 1.19 ms an image in 64 rows, 1.28 in 512).
@@ -356,7 +356,7 @@ class PerturbedRuns:
                     value = stacked[site] if site in stacked else plain[site]
                     stacked[site] = _with_noise(value, *arguments, first)
             # A scope hides the one around it with the constants, so there is one only where weights are changed.
-            with keras.StatelessScope(overrides) if overrides else contextlib.nullcontext():
+            with hold_weights(overrides) if overrides else contextlib.nullcontext():
                 for call in calls:
                     reached = any(key in stacked for key in call.inputs) or call.operation in masked_layers
                     if call in channels:

@@ -11,7 +11,8 @@ import pandas as pd
 import tensorflow as tf
 
 from tfunits.configs import NETWORK
-from tfunits.measures.ablation import AblationCurves, ablation_curves
+from tfunits.measures.ablation import ablation_curves
+from tfunits.measures.curves import AblationCurves
 from tfunits.measures.inputs import check_classifier, check_share, choose_taps
 from tfunits.measures.units import NetworkStatistics, unit_statistics
 from tfunits.surgery import Graph

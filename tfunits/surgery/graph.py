@@ -36,15 +36,20 @@ class Call:
     _node: Any
     _training: bool | None
 
-    def run(self, values: Mapping[TensorKey, Any], *, inference: bool) -> list[Any]:
-        """The call's outputs for given values of its inputs."""
+    @property
+    def arguments(self) -> tuple[tuple, dict[str, Any]]:
+        """What the operation is called with, symbolic tensors in the place of values."""
+        return self._node.arguments.args, self._node.arguments.kwargs
+
+    def run(self, values: Mapping[TensorKey, Any], *, inference: bool, operation: Any = None) -> list[Any]:
+        """The call's outputs for given values of its inputs; another operation can stand in the place of its own."""
         by_tensor = {id(t): values[key] for t, key in zip(self._node.input_tensors, self.inputs, strict=True)}
         arguments, options = self._node.arguments.fill_in(by_tensor)
         # As in Keras, an outer setting wins over that of a nested model's call, and this over a layer's own.
         training = False if inference else self._training
         if training is not None and getattr(self.operation, "_call_has_training_arg", False):
             options = {**options, "training": training}
-        return keras.tree.flatten(self.operation(*arguments, **options))
+        return keras.tree.flatten((operation or self.operation)(*arguments, **options))
 
 
 class Graph:
@@ -188,7 +193,7 @@ class Graph:
         # With the function's own signature, since TensorFlow would trace one of any number of arguments twice.
         @functools.wraps(function)
         def with_constants(*arguments: Any) -> Any:
-            with keras.StatelessScope([(variable, tf.constant(value)) for variable, value in constants]):
+            with hold_weights([(variable, tf.constant(value)) for variable, value in constants]):
                 return function(*arguments)
 
         # The concrete function, since TensorFlow warns when several functions of one source line are each traced once.
@@ -217,6 +222,13 @@ class Graph:
             for key, value in zip(call.outputs, call.run(values, inference=inference), strict=True):
                 values[key] = edit(key, value) if edit else value
         return [values[key] for key in wanted]
+
+
+def hold_weights(values: Sequence[tuple[keras.Variable, Any]]) -> keras.StatelessScope:
+    """A context in which variables have the given values, without being assigned."""
+    # Without this option its end would make every variable of the process that is still without a value, as those of
+    # networks whose weights were only counted: gigabytes, and a second trace.
+    return keras.StatelessScope(values, initialize_variables=False)
 
 
 def weights_of(calls: Iterable[Call]) -> list[keras.Variable]:
