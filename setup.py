@@ -35,7 +35,7 @@ setuptools.setup(
         "threadpoolctl",
     ],
     extras_require={
-        "test": ["pytest", "pytest-timeout", "hypothesis", "scikit-dimension", "ruff", "import-linter"],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "scikit-dimension", "ruff", "import-linter"],
         "benchmark": ["torch>=2.13"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<3"],
     },

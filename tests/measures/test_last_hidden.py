@@ -208,7 +208,7 @@ def test_chunks_of_the_papers_networks(model, shape, outputs, hidden, rng):
     images = rng.normal(size=(11, *shape)).astype("float32")
     given = rng.integers(outputs, size=11)
     graph = Graph(network)
-    key, top = measures.find_last_hidden(graph)
+    key, top = surgery.find_last_hidden(graph)
     producer = graph.producer[key].name
     assert hidden in (None, producer)
     found = check_chunks(

@@ -1,8 +1,10 @@
 """Normalisations: of local responses, and of batches on one device or many."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -17,18 +19,31 @@ class LocalResponseNormalization(keras.layers.Layer):
     Args:
       radius: channels on either side that count, at least 1.
       bias, alpha, beta: constants of the equation; AlexNet's on CIFAR by default.
+      places: for every channel the place that decides its neighbours; its own if None. Where channels were removed,
+        the rest keep theirs.
+      counted: for every channel whether its neighbours count it; all if None. Copies of channels do not count.
 
     Source: Krizhevsky et al. 2012; constants of Casper et al.'s program (FACTS 2.1).
     """
 
     def __init__(
-        self, radius: int = 2, bias: float = 1.0, alpha: float = 2e-5, beta: float = 0.75, **kwargs: Any
-    ) -> None:
+        self, radius: int = 2, bias: float = 1.0, alpha: float = 2e-5, beta: float = 0.75,
+        places: Sequence[int] | None = None, counted: Sequence[bool] | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.radius, self.bias, self.alpha, self.beta = radius, bias, alpha, beta
+        self.places = None if places is None else [int(place) for place in places]
+        self.counted = None if counted is None else [bool(count) for count in counted]
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Normalised inputs of the same shape [batch, height, width, channels]."""
+        if self.places is not None or self.counted is not None:
+            num_channels = inputs.shape[-1]
+            places = np.arange(num_channels) if self.places is None else np.array(self.places)
+            counted = np.ones(num_channels, bool) if self.counted is None else np.array(self.counted)
+            near = (np.abs(places[:, None] - places) <= self.radius) & counted[:, None]
+            energy = tf.linalg.matmul(tf.square(inputs), tf.constant(near, inputs.dtype))
+            return inputs * tf.pow(self.bias + self.alpha * energy, -self.beta)
         return tf.nn.local_response_normalization(
             inputs, depth_radius=self.radius, bias=self.bias, alpha=self.alpha, beta=self.beta
         )
@@ -40,6 +55,8 @@ class LocalResponseNormalization(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constants."""
         own = {"radius": self.radius, "bias": self.bias, "alpha": self.alpha, "beta": self.beta}
+        if self.places is not None or self.counted is not None:
+            own |= {"places": self.places, "counted": self.counted}
         return {**super().get_config(), **own}
 
 

@@ -10,7 +10,7 @@ from tfunits.measures.ensembles import (
     read_outputs,
 )
 from tfunits.measures.inputs import predicted_classes
-from tfunits.measures.last_hidden import chunks, find_last_hidden, intrinsic_dimension, reconstruction
+from tfunits.measures.last_hidden import chunks, intrinsic_dimension, reconstruction
 from tfunits.measures.noise import noise_curves
 from tfunits.measures.report import Report, report
 from tfunits.measures.results import (
@@ -45,7 +45,6 @@ __all__ = [
     "chunks",
     "dropout_stability",
     "ensemble_error_curve",
-    "find_last_hidden",
     "intrinsic_dimension",
     "noise_curves",
     "predicted_classes",

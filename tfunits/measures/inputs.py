@@ -8,7 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfunits.surgery import Graph, TensorKey, activation_name, as_functional, is_change_of_form, tap_keys
+from tfunits.surgery import (
+    Graph,
+    TensorKey,
+    activation_name,
+    as_functional,
+    check_classifier,
+    is_change_of_form,
+    tap_keys,
+)
 
 PROTOCOLS = ("exact", "authors")
 # Examples per batch where arrays are given.
@@ -193,15 +201,6 @@ def check_one_of(name: str, value: str, known: Sequence[str]) -> None:
 def check_protocol(protocol: str) -> None:
     """Raise `ValueError` unless a protocol is one of `PROTOCOLS`."""
     check_one_of("protocol", protocol, PROTOCOLS)
-
-
-def check_classifier(graph: Graph) -> None:
-    """Raise `ValueError` unless a network has one output with an axis of classes."""
-    if len(graph.outputs) != 1:
-        raise ValueError(f"model: expected one output, the classes' scores, received {len(graph.outputs)} outputs")
-    shape = graph.shape(graph.outputs[0])
-    if len(shape) < 2:
-        raise ValueError(f"model: expected an output of shape [batch, classes] or [batch, 1], received {shape}")
 
 
 def predicted_classes(model: keras.Model, outputs: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfunits.measures.devices import Piece, most_examples, run_pieces
-from tfunits.measures.inputs import Inputs, check_classifier, check_least, check_one_of, choose_taps
+from tfunits.measures.inputs import Inputs, check_least, check_one_of, choose_taps
 from tfunits.statistics import (
     ChunkErrors,
     IntrinsicDimension,
@@ -20,7 +20,7 @@ from tfunits.statistics import (
     reconstruction_curve,
 )
 from tfunits.statistics import intrinsic_dimension as estimate_dimension
-from tfunits.surgery import Graph, TensorKey, activation_name, is_change_of_form, kernel_of
+from tfunits.surgery import Graph, TensorKey, find_last_hidden
 
 # Doimo et al. 2022, section 3: random chunks of every size, and reconstructions.
 CHUNK_DRAWS = 500
@@ -32,32 +32,6 @@ _MOST_COORDINATES = 2**26
 TARGETS = ("layer", "chunk")
 # Gathered activations that stand in memory at once: 32 MiB of float32, about what a core's caches can hold in pieces.
 _GATHERED_VALUES = 2**23
-# Activations behind the scores, in `activation_name`'s spelling, that leave every predicted class as it is.
-_ORDER_KEEPING = ("linear", "logsoftmax", "sigmoid", "softmax", "tanh")
-
-
-def find_last_hidden(graph: Graph) -> tuple[TensorKey, keras.layers.Dense]:
-    """The tensor that the last dense layer reads, and this layer.
-
-    Raises:
-      ValueError: a network whose output is not that of a dense layer [batch, units], but for a softmax or sigmoid.
-    """
-    check_classifier(graph)
-    key = graph.outputs[0]
-    while key in graph.producer:
-        call = graph.producer[key]
-        kind = activation_name(call.operation) or type(call.operation).__name__.lower()
-        if isinstance(call.operation, keras.layers.Dense):
-            if kind in _ORDER_KEEPING and len(graph.shape(call.inputs[0])) == 2:
-                return call.inputs[0], call.operation
-            break
-        if not (is_change_of_form(call) or kind in _ORDER_KEEPING) or kernel_of(call.operation) is not None:
-            break
-        key = call.inputs[0]
-    raise ValueError(
-        f"model: expected a network that ends in a dense layer of class scores, received {graph.model.name!r}; "
-        "chunks are of the layer that it reads"
-    )
 
 
 def chunks(

@@ -1,0 +1,428 @@
+"""Smaller models: units removed with everything that only they feed."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfunits.layers import TakeUnits
+from tfunits.surgery.classifier import find_last_hidden
+from tfunits.surgery.graph import Call, Graph, TensorKey
+from tfunits.surgery.rebuild import Edit, rebuild
+from tfunits.surgery.units import Read, UnitMap
+
+COUPLED = ("remove", "raise")
+MASKED_AT = ("reader", "layer")
+# Sums of float32 at different positions are equal to about this share.
+_SAME = 1e-5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CoupledUnit:
+    """Units that can only be removed together.
+
+    Attributes:
+      members: layer -> indices of its units.
+      reason: why they must stay; None where they can be removed.
+    """
+
+    members: Mapping[str, tuple[int, ...]]
+    reason: str | None
+
+    def __str__(self) -> str:
+        names = ", ".join(f"{name}{list(indices)}" for name, indices in self.members.items())
+        return names if self.reason is None else f"{names}: stays, {self.reason}"
+
+
+def unit_layers(model: keras.Model) -> dict[str, int]:
+    """The layers whose units can be named: name -> number of units, in order.
+
+    Dense, convolutional and embedding layers, which make units. `remove_units` also takes the names of what keeps
+    units apart behind them, as activations and sums.
+
+    Args:
+      model: a functional model.
+
+    Raises:
+      ValueError: a model that is not functional.
+
+    Example:
+      >>> unit_layers(tfunits.models.build("mlp", input_shape=(10,), num_classes=2))
+      {'hidden': 128, 'logits': 2}
+    """
+    units = UnitMap(Graph(model))
+    return {call.name: len(units.layouts[call.outputs[0]][axis]) for call, axis in units.sources}
+
+
+def coupled_units(model: keras.Model, layer: str) -> list[CoupledUnit]:
+    """What each unit of a layer is tied to.
+
+    Additions, multiplications, shared layers and grouped convolutions tie units of several layers to one.
+
+    Args:
+      model: a functional model.
+      layer: a layer's name.
+
+    Returns: for every unit of the layer the units that go with it, this one included, and why they must stay, if so.
+
+    Raises:
+      ValueError: a model that is not functional, or a layer that is not in it or has no units.
+
+    Example:
+      >>> model = tfunits.models.build("resnet18", size=0.25, input_shape=(32, 32, 3), num_classes=10)
+      >>> unit = coupled_units(model, "stem_conv")[3]  # doctest: +SKIP
+    """
+    units = UnitMap(Graph(model))
+    members: dict[int, dict[str, list[int]]] = {}
+    ids = _find_units(units, layer)
+    wanted = set(ids.tolist())
+    for call, axis in units.sources:
+        for index, number in enumerate(units.layouts[call.outputs[0]][axis].tolist()):
+            if number in wanted:
+                members.setdefault(number, {}).setdefault(call.name, []).append(index)
+    return [
+        CoupledUnit(
+            members={name: tuple(indices) for name, indices in members.get(number, {}).items()},
+            reason=units.fixed.get(number),
+        )
+        for number in ids.tolist()
+    ]
+
+
+def remove_units(
+    model: keras.Model,
+    layers: Mapping[str, Sequence[int]],
+    *,
+    coupled: str = "remove",
+    masked_at: str = "reader",
+) -> keras.Model:
+    """A smaller model without some units, which computes what the model computes when they are masked.
+
+      removed(x) = masked(x),   masked: the units are 0 wherever a layer reads them that mixes units
+
+    A unit goes with all that only it feeds: bias, channel of a normalisation, activation, pooled map. Layer, RMS,
+    group and response normalisation count as they did, a removed unit as 0. The new model has weights of its own, and
+    no optimizer; nested models are laid open in it.
+
+    Args:
+      model: a functional model.
+      layers: name of a layer -> indices of its units. Behind a layer that makes units, the names of activations, sums
+        and the like can stand too; of a flattened map, every position names its channel.
+      coupled: "remove" what the units are tied to, or "raise" an error that names it.
+      masked_at: "reader", as above; or "layer": the mask sits at the outputs of the layers that make the units,
+        before their normalisation, and the constants that then flow on are added to the biases of their readers, by
+        position where a padded convolution reads them.
+
+    Returns: a functional model.
+
+    Raises:
+      ValueError: a model that is not functional; a layer that is not in it, or has no units; an index out of range or
+        given twice; units of the output, or that an unknown layer reads; all units of a layer; coupled units with
+        coupled="raise"; a constant that a reader cannot take in.
+
+    Example:
+      >>> model = tfunits.models.build("mlp", input_shape=(10,), num_classes=2)
+      >>> remove_units(model, {"hidden": [3, 17]}).get_layer("hidden").units
+      126
+    """
+    _check_choice("coupled", coupled, COUPLED)
+    _check_choice("masked_at", masked_at, MASKED_AT)
+    graph = Graph(model)
+    units = UnitMap(graph)
+    removed = np.zeros(units.num_units, bool)
+    for name, indices in layers.items():
+        ids = _find_units(units, name)
+        removed[ids[check_indices(name, indices, len(ids))]] = True
+        _check_removable(units, name, ids[removed[ids]])
+    if coupled == "raise":
+        _check_alone(units, layers, removed)
+    _check_left(units, removed)
+    edit = _fold_constants(graph, units, removed) if masked_at == "layer" else Edit()
+    return rebuild(graph, units, (~removed).astype(int), edit, suffix="thin")
+
+
+def keep_units(
+    model: keras.Model,
+    layers: Mapping[str, Sequence[int]],
+    *,
+    coupled: str = "remove",
+    masked_at: str = "reader",
+) -> keras.Model:
+    """A smaller model with only some units of the named layers; all else as `remove_units`.
+
+    Args:
+      model: a functional model.
+      layers: name of a layer -> indices of the units that stay.
+      coupled, masked_at: as `remove_units`.
+
+    Raises:
+      ValueError: as `remove_units`.
+
+    Example:
+      >>> model = tfunits.models.build("mlp", input_shape=(10,), num_classes=2)
+      >>> keep_units(model, {"hidden": range(100)}).get_layer("hidden").units
+      100
+    """
+    units = UnitMap(Graph(model))
+    rest = {}
+    for name, indices in layers.items():
+        ids = _find_units(units, name)
+        kept = ids[check_indices(name, indices, len(ids))]
+        rest[name] = np.flatnonzero(~np.isin(ids, kept)).tolist()
+    return remove_units(model, rest, coupled=coupled, masked_at=masked_at)
+
+
+def removal_error(model: keras.Model, thin: keras.Model, layers: Mapping[str, Sequence[int]], inputs: Any) -> float:
+    """Largest difference between a model without some units and the model in which they are masked.
+
+      max |thin(x) - masked(x)| / max |masked(x)|
+
+    Args:
+      model: the functional model that units were removed from.
+      thin: what `remove_units` made of it, with masked_at="reader".
+      layers: the units, as they were given to it.
+      inputs: an array, or a list of arrays, one an input.
+
+    Returns: the difference, at least 0; rounding leaves about 1e-6.
+
+    Raises:
+      ValueError: as `remove_units`.
+
+    Example:
+      >>> model = tfunits.models.build("mlp", input_shape=(10,), num_classes=2)
+      >>> removal_error(model, remove_units(model, {"hidden": [3]}), {"hidden": [3]}, np.ones((2, 10))) < 1e-5
+      True
+    """
+    graph = Graph(model)
+    units = UnitMap(graph)
+    removed = np.zeros(units.num_units, bool)
+    for name, indices in layers.items():
+        ids = _find_units(units, name)
+        removed[ids[check_indices(name, indices, len(ids))]] = True
+    arrays = [keras.ops.cast(a, graph.dtype(k)) for a, k in zip(keras.tree.flatten(inputs), graph.inputs, strict=True)]
+    masked = graph.run(
+        dict(zip(graph.inputs, arrays, strict=True)),
+        list(graph.outputs),
+        edit=lambda key, value: _masked(units, removed, key, value),
+        inference=True,
+    )
+    found = keras.tree.flatten(thin(keras.tree.pack_sequence_as(thin.input, arrays), training=False))
+    errors = []
+    for pair in zip(found, masked, strict=True):
+        ours, expected = (keras.ops.convert_to_numpy(tensor).astype(np.float64) for tensor in pair)
+        errors.append(float(np.abs(ours - expected).max() / max(np.abs(expected).max(), np.finfo(float).tiny)))
+    return max(errors)
+
+
+def _masked(units: UnitMap, removed: np.ndarray, key: TensorKey, value: Any) -> Any:
+    """A tensor with the removed units at zero."""
+    for axis, ids in enumerate(units.layouts[key]):
+        if ids is not None and removed[ids].any():
+            shape = [1] * len(units.layouts[key])
+            shape[axis] = len(ids)
+            value = value * keras.ops.cast((~removed[ids]).reshape(shape), value.dtype)
+    return value
+
+
+def chunk(model: keras.Model, indices: Sequence[int]) -> keras.Model:
+    """A model whose last dense layer reads only some units of the last hidden layer; nothing is rescaled.
+
+      chunk(x) = F_S(x) W_S + b
+
+    Where only this layer reads the other units they are removed; where others do too, as in a residual stream, they
+    stay, and the last layer alone does not see them.
+
+    Args:
+      model: a functional model that ends in a dense layer.
+      indices: of the units that the last layer reads.
+
+    Returns: a functional model.
+
+    Raises:
+      ValueError: a model that does not end in a dense layer; an index out of range or given twice; no unit.
+
+    Example:
+      >>> model = tfunits.models.build("mlp", input_shape=(10,), num_classes=2)
+      >>> chunk(model, [0, 1, 2]).get_layer("hidden").units
+      3
+
+    Source: Doimo et al. 2022, section 3.
+    """
+    graph = Graph(model)
+    key, layer = find_last_hidden(graph)
+    (call,) = [call for call in graph.calls if call.operation is layer]
+    units = UnitMap(graph)
+    count = graph.shape(key)[-1]
+    kept = check_indices("the last hidden layer", indices, count)
+    ids = units.layouts[key][-1]
+    removed = np.zeros(units.num_units, bool)
+    if ids is not None:
+        removed[ids] = True
+        removed[ids[kept]] = False
+        readers = [read for read in units.reads if removed[units.layouts[read.key][read.axis]].any()]
+        alone = all(read.call is call for read in readers) and not set(units.fixed) & set(np.flatnonzero(removed))
+        # A flattened map's units stand at many positions, of which only some may be left.
+        if alone and len(np.unique(ids)) == len(ids) and (~removed[ids]).any():
+            return rebuild(graph, units, (~removed).astype(int), Edit(), suffix="chunk")
+    matrix = np.eye(count)[:, kept]
+    take = TakeUnits(kept, name="chunk_units")
+    return rebuild(
+        graph, units, np.ones(units.num_units, int), Edit(reading={layer: matrix}, before={call: take}), suffix="chunk"
+    )
+
+
+def check_indices(name: str, indices: Iterable[int], count: int) -> np.ndarray:
+    """Indices as an array.
+
+    Raises:
+      ValueError: one that is no whole number, out of range or given twice, or none at all.
+    """
+    given = list(indices)
+    if any(isinstance(index, bool | np.bool_) or int(index) != index for index in given):
+        raise ValueError(
+            f"{name}: expected indices of units, whole numbers, received {given}; use np.flatnonzero(mask)"
+        )
+    found = np.array(given, int)
+    if len(found) and (found.min() < 0 or found.max() >= count):
+        wrong = found[(found < 0) | (found >= count)]
+        raise ValueError(f"{name}: expected indices from 0 to {count - 1}, received {wrong.tolist()}")
+    if len(np.unique(found)) < len(found):
+        twice = [index for index in np.unique(found).tolist() if (found == index).sum() > 1]
+        raise ValueError(f"{name}: expected every index once, received {twice} several times")
+    return found
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, received {value!r}")
+
+
+def _find_units(units: UnitMap, name: str) -> np.ndarray:
+    """Units at the positions of a layer's output.
+
+    Raises:
+      ValueError: a layer that is not in the model, or has no units.
+    """
+    calls = {call.name: call for call in units.graph.calls}
+    if name not in calls:
+        raise ValueError(
+            f"layers: expected layers of {units.graph.model.name!r}, received {name!r}; those that make units: "
+            + ", ".join(call.name for call, _ in units.sources)
+        )
+    found = units.of(calls[name]) if len(calls[name].outputs) == 1 else None
+    if found is None:
+        raise ValueError(
+            f"layers: expected a layer with units, received {name!r} of {type(calls[name].operation).__name__}, which "
+            "has none that can be followed; name the layer that makes them"
+        )
+    return found[1]
+
+
+def _check_removable(units: UnitMap, name: str, ids: np.ndarray) -> None:
+    reasons = [units.fixed[number] for number in ids.tolist() if number in units.fixed]
+    if reasons:
+        raise ValueError(f"{name}: expected units that can be removed, received units that cannot, since {reasons[0]}")
+
+
+def _check_alone(units: UnitMap, layers: Mapping[str, Sequence[int]], removed: np.ndarray) -> None:
+    tied = {}
+    for call, axis in units.sources:
+        found = np.flatnonzero(removed[units.layouts[call.outputs[0]][axis]])
+        if len(found) and call.name not in layers:
+            tied[call.name] = found.tolist()
+        elif len(found) > len(layers.get(call.name, found)):
+            tied[call.name] = sorted(set(found.tolist()) - set(layers[call.name]))
+    if tied and not set(layers) <= {call.name for call, _ in units.sources}:
+        return
+    if tied:
+        raise ValueError(
+            "layers: expected units that are tied to no others, received units that go with "
+            + ", ".join(f"{name}{indices}" for name, indices in tied.items())
+            + "; name these too, or use coupled='remove'"
+        )
+
+
+def _check_left(units: UnitMap, removed: np.ndarray) -> None:
+    """Raise `ValueError` where a layer would lose all its units."""
+    for call in units.graph.calls:
+        for key in call.outputs:
+            for ids in units.layouts[key]:
+                if ids is not None and len(ids) and removed[ids].all():
+                    raise ValueError(
+                        f"{call.name}: expected at least one unit to be left, received all {len(ids)}; keep one"
+                    )
+
+
+def _fold_constants(graph: Graph, units: UnitMap, removed: np.ndarray) -> Edit:
+    """The constants that flow on when units are masked at the layers that make them, for their readers' biases."""
+    touched = [read for read in units.reads if removed[units.layouts[read.key][read.axis]].any()]
+    sources = {call.outputs[0] for call, _ in units.sources}
+    inputs = {key: keras.ops.zeros([1, *_known(graph, key)], graph.dtype(key)) for key in graph.inputs}
+    keys = list(dict.fromkeys(read.key for read in touched))
+    values = graph.run(
+        inputs,
+        keys,
+        edit=lambda key, value: _masked(units, removed, key, value) if key in sources else value,
+        inference=True,
+    )
+    constants = {}
+    for key, value in zip(keys, values, strict=True):
+        value = keras.ops.convert_to_numpy(value)
+        for axis, ids in enumerate(units.layouts[key]):
+            if ids is not None and removed[ids].any():
+                shape = [1] * value.ndim
+                shape[axis] = len(ids)
+                value = value * removed[ids].reshape(shape)
+        constants[key] = value
+    times_called = collections.Counter(call.operation for call in graph.calls)
+    shift, bias = {}, {}
+    for read in touched:
+        constant = constants[read.key]
+        if not constant.any():
+            continue
+        _check_constant(units, removed, read)
+        found = _linear_part(read.call, constant)[0]
+        # Where padding makes no difference, it goes into the layer's own bias.
+        axis = next(axis for call, axis in units.sources if call is read.call)
+        lines = np.moveaxis(found, axis - 1, -1).reshape(-1, found.shape[axis - 1])
+        if times_called[read.call.operation] == 1 and np.ptp(lines, axis=0).max() <= _SAME * np.abs(lines).max():
+            bias[read.call.operation] = lines.mean(axis=0)
+        else:
+            shift[read.call] = found
+    return Edit(shift=shift, bias=bias)
+
+
+def _known(graph: Graph, key: TensorKey) -> tuple[int, ...]:
+    shape = graph.shape(key)[1:]
+    if None in shape:
+        raise ValueError(
+            f"model: expected inputs of known size with masked_at='layer', received {shape}; build it with a fixed one"
+        )
+    return shape
+
+
+def _check_constant(units: UnitMap, removed: np.ndarray, read: Read) -> None:
+    ids = units.layouts[read.key][read.axis]
+    gone = ids[removed[ids]].tolist()
+    by = [units.modulated[number] for number in gone if number in units.modulated]
+    if read.kind == "other" or by:
+        raise ValueError(
+            f"{read.call.name}: expected a dense layer or convolution that can take a constant into its bias, received "
+            + (f"units that {by[0]!r} changes by example" if by else f"a {type(read.call.operation).__name__}")
+            + "; use masked_at='reader'"
+        )
+
+
+def _linear_part(call: Call, constant: np.ndarray) -> np.ndarray:
+    """What a layer makes of a constant, without bias and activation."""
+    layer = call.operation
+    config = {**layer.get_config(), "activation": None}
+    linear = layer.__class__.from_config(config)
+    linear.build(constant.shape)
+    for before, after in zip(layer.variables, linear.variables, strict=True):
+        after.assign(before)
+    found = [keras.ops.convert_to_numpy(linear(given)).astype(np.float64) for given in (constant, 0 * constant)]
+    return found[0] - found[1]

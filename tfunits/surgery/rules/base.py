@@ -1,0 +1,134 @@
+"""What a rule is: how a layer passes units on, and how it is made again with fewer or more of them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from tfunits.surgery.graph import Call
+
+if TYPE_CHECKING:
+    from tfunits.surgery.rebuild import Selection
+    from tfunits.surgery.units import UnitMap
+
+# Names of the axes of each of a layer's weights; None along an axis that holds no units.
+WeightAxes = Mapping[str, tuple[str | None, ...]]
+
+
+class Rule:
+    """How one kind of layer passes units on. Without weights and with all units kept apart, only `couple` differs."""
+
+    def couple(self, call: Call, units: "UnitMap") -> None:
+        """Write the layouts of the call's outputs, and tie or fix units where the call does."""
+        raise NotImplementedError
+
+    def weight_axes(self, layer: Any) -> WeightAxes:
+        """Attribute that holds a weight -> names of the slots along its axes."""
+        del layer
+        return {}
+
+    def resize(self, call: Call, config: dict[str, Any], selection: "Selection") -> None:
+        """Change a layer's config, in place, to the units that are left."""
+
+    def remake(self, call: Call, selection: "Selection") -> Any:
+        """A new operation, without weights yet, for the units that are left."""
+        config = call.operation.get_config()
+        self.resize(call, config, selection)
+        return call.operation.__class__.from_config(config)
+
+
+class Unknown(Rule):
+    """A layer that nothing is known of: all that it reads must stay, and what it makes are no units."""
+
+    def couple(self, call: Call, units: "UnitMap") -> None:
+        kind = type(call.operation).__name__
+        for key in call.inputs:
+            units.fix_all(
+                key, f"{call.name!r} reads it, a {kind} that no rule knows; tfunits.surgery.register one, or keep it"
+            )
+        for key in call.outputs:
+            units.layouts[key] = units.no_units(key)
+
+    def remake(self, call: Call, selection: "Selection") -> Any:
+        """The same operation, with weights of its own."""
+        try:
+            return super().remake(call, selection)
+        except (TypeError, NotImplementedError, ValueError) as error:
+            raise ValueError(
+                f"model: expected layers that can be made again from their config, received {call.name!r} of "
+                f"{type(call.operation).__name__}, which cannot ({error}); give it get_config"
+            ) from None
+
+
+class PerUnit(Rule):
+    """Each unit of the result depends on the same unit of each input alone; sizes broadcast as in numpy.
+
+    Args:
+      *weights: attributes that hold a weight whose last axis is the units'; attributes that are None are passed over.
+      size: the option of the layer that holds the number of units, if it has one.
+
+    Example:
+      >>> rule = PerUnit("gamma", "beta", size="num_units")  # for `register`
+    """
+
+    def __init__(self, *weights: str, size: str | None = None) -> None:
+        self._weights, self._size = weights, size
+
+    def couple(self, call: Call, units: "UnitMap") -> None:
+        layout = combine(call, units)
+        if self._weights and layout[-1] is not None:
+            units.slot(call.operation, "units", layout[-1])
+        units.set(call, layout)
+
+    def weight_axes(self, layer: Any) -> WeightAxes:
+        found = {}
+        for name in self._weights:
+            weight = getattr(layer, name, None)
+            if weight is not None:
+                last = "units" if weight.shape[-1] > 1 else None
+                found[name] = (None,) * (len(weight.shape) - 1) + (last,)
+        return found
+
+    def resize(self, call: Call, config: dict[str, Any], selection: "Selection") -> None:
+        positions = selection.slot(call.operation, "units")
+        if self._size is not None and positions is not None:
+            config[self._size] = len(positions)
+
+
+def combine(call: Call, units: "UnitMap") -> list[np.ndarray | None]:
+    """Layout of what a call makes of its inputs element by element; units at one position become one."""
+    (made,) = call.outputs
+    rank = len(units.graph.shape(made))
+    layout: list[np.ndarray | None] = [None] * rank
+    for axis in range(1, rank):
+        parts, is_modulated = [], False
+        for key in dict.fromkeys(call.inputs):
+            own = axis - rank + len(units.graph.shape(key))
+            ids = units.layouts[key][own] if own > 0 else None
+            if own > 0 and units.graph.shape(key)[own] == units.graph.shape(made)[axis]:
+                parts.append(ids)
+            else:
+                units.fix(ids, f"{call.name!r} spreads it over other units")
+                is_modulated = True
+        if any(ids is not None for ids in parts):
+            layout[axis] = parts[0]
+            for ids in parts[1:]:
+                layout[axis] = units.tie(layout[axis], ids, f"{call.name!r} combines it with what is no unit")
+        if is_modulated:
+            units.modulate(layout[axis], call.name)
+    return layout
+
+
+def check_arrays(call: Call, units: "UnitMap") -> None:
+    """Fix units that a call combines with an array of constants, one a unit."""
+    arguments, options = call.arguments
+    given = [*arguments, *options.values(), *vars(call.operation).values()]
+    arrays = [a for a in given if hasattr(a, "shape") or (isinstance(a, list | tuple) and _is_numbers(a))]
+    if any(np.prod(np.shape(a)) > 1 for a in arrays if not isinstance(a, keras.KerasTensor)):
+        for key in call.inputs:
+            units.fix_all(key, f"{call.name!r} combines it with an array of constants; make it a layer's weight")
+
+
+def _is_numbers(values: list | tuple) -> bool:
+    return all(isinstance(value, int | float) for value in keras.tree.flatten(values))
