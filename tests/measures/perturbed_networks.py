@@ -8,9 +8,8 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tfunits import measures, surgery
-from tfunits.measures.inputs import Inputs
 from tfunits.measures.perturbations import Noise, PerturbedRuns, UnitMasks, WeightMasks
-from tfunits.surgery import Graph, kernel_of, tap_keys
+from tfunits.surgery import Graph, Inputs, kernel_of, tap_keys
 
 EXAMPLES = 7
 TRIALS = 3

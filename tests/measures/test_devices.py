@@ -9,8 +9,7 @@ from keras import layers
 from perturbed_networks import MEASURES, as_data, chain, forgetful, inputs_of, randomize, variables_of
 
 from tfunits.measures.devices import devices_of, most_examples, run_pieces, values_per_example
-from tfunits.measures.inputs import Inputs
-from tfunits.surgery import Graph
+from tfunits.surgery import Graph, Inputs
 
 
 @pytest.mark.parametrize("measure", MEASURES)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfunits import measures
-from tfunits.measures.inputs import Inputs
+from tfunits.surgery import Inputs
 
 EXAMPLES = 27
 

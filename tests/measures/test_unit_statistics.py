@@ -11,9 +11,8 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from tfunits import measures, models, surgery
-from tfunits.measures.inputs import Inputs
 from tfunits.measures.units import read_moments
-from tfunits.surgery import Graph, tap_keys
+from tfunits.surgery import Graph, Inputs, tap_keys
 
 SIDE = 3
 POSITIONS = SIDE * SIDE

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tfunits.measures.curves import JOINT, AblationCurves, check_draws, measure_agreement, stated
 from tfunits.measures.inputs import (
-    Inputs,
     check_classifier,
     check_one_of,
     check_protocol,
@@ -21,7 +20,7 @@ from tfunits.measures.perturbations import UnitMasks
 from tfunits.measures.results import Prunability
 from tfunits.measures.units import read_moments
 from tfunits.statistics import AblationCurve
-from tfunits.surgery import Graph, TensorKey, incoming_norms
+from tfunits.surgery import Graph, Inputs, TensorKey, incoming_norms
 
 UNITS = ("channel", "location")
 

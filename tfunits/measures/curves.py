@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfunits.measures.inputs import Inputs, check_least, predict_classes
+from tfunits.measures.inputs import check_least, predict_classes
 from tfunits.measures.perturbations import Perturbation, PerturbedRuns
 from tfunits.measures.results import NoiseTolerance, Prunability
 from tfunits.statistics import REFERENCE_SIZE, AblationCurve
-from tfunits.surgery import Graph
+from tfunits.surgery import Graph, Inputs
 
 # The perturbation of all taps at once; no tap can have this name.
 JOINT = None

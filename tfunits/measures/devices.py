@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from tfunits.measures.inputs import Inputs
-from tfunits.surgery import Graph, TensorKey
+from tfunits.surgery import Graph, Inputs, TensorKey
 
 # A batch is cut into pieces whose widest tensor has this many numbers (128 MiB of float32).
 _PIECE_VALUES = 2**25

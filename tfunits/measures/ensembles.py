@@ -12,7 +12,6 @@ from scipy import special
 
 from tfunits.measures.devices import most_examples, run_pieces
 from tfunits.measures.inputs import (
-    Inputs,
     check_classifier,
     check_least,
     check_share,
@@ -24,7 +23,7 @@ from tfunits.measures.orders import MaskingPlan
 from tfunits.measures.perturbations import PerturbedRuns, UnitMasks
 from tfunits.statistics import BiasVariance, ensemble_errors
 from tfunits.statistics import bias_variance as decompose
-from tfunits.surgery import Graph
+from tfunits.surgery import Graph, Inputs
 
 # Losses of examples: (labels int [batch], outputs [batch, classes]) -> float [batch].
 Loss = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfunits.measures.devices import Piece, most_examples, run_pieces
-from tfunits.measures.inputs import Inputs, check_least, check_one_of, choose_taps
+from tfunits.measures.inputs import check_least, check_one_of, choose_taps
 from tfunits.statistics import (
     ChunkErrors,
     IntrinsicDimension,
@@ -20,7 +20,7 @@ from tfunits.statistics import (
     reconstruction_curve,
 )
 from tfunits.statistics import intrinsic_dimension as estimate_dimension
-from tfunits.surgery import Graph, TensorKey, find_last_hidden
+from tfunits.surgery import Graph, Inputs, TensorKey, find_last_hidden
 
 # Doimo et al. 2022, section 3: random chunks of every size, and reconstructions.
 CHUNK_DRAWS = 500

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfunits.measures.curves import JOINT, AblationCurves, check_draws, measure_agreement, stated
-from tfunits.measures.inputs import Inputs, check_classifier, choose_taps
+from tfunits.measures.inputs import check_classifier, choose_taps
 from tfunits.measures.perturbations import Noise
 from tfunits.statistics import AblationCurve
-from tfunits.surgery import Graph
+from tfunits.surgery import Graph, Inputs
 
 
 def noise_curves(

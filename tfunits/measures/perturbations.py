@@ -12,9 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfunits.measures.devices import Piece, most_examples, run_pieces, values_per_example
-from tfunits.measures.inputs import Inputs
 from tfunits.measures.sparsity import multiplications, run_on_channels, sparse_calls
-from tfunits.surgery import Call, Graph, TensorKey, hold_weights, kernel_of
+from tfunits.surgery import Call, Graph, Inputs, TensorKey, hold_weights, kernel_of
 
 # Trials are stacked into the batch until this many numbers stand in its widest tensor: enough to fill the cores where
 # maps are small. Beyond it more rows only leave the caches (ResNet56: 1.19 ms an image in 64 rows, 1.28 in 512).

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfunits.measures.inputs import Inputs, check_classifier, check_share, choose_taps, predict_classes
+from tfunits.measures.inputs import check_classifier, check_share, choose_taps, predict_classes
 from tfunits.measures.perturbations import PerturbedRuns, UnitMasks
 from tfunits.measures.results import SingleUnitEffects, UnitKinds
 from tfunits.measures.units import MAX_ROWS, read_moments
@@ -18,7 +18,7 @@ from tfunits.statistics import (
     UnitStatistics,
     explained_by_others,
 )
-from tfunits.surgery import Graph
+from tfunits.surgery import Graph, Inputs
 
 
 def single_unit_effects(

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfunits.measures.devices import Piece, most_examples, run_pieces
-from tfunits.measures.inputs import Inputs, check_least, check_one_of, check_protocol, check_share, choose_taps
+from tfunits.measures.inputs import check_least, check_one_of, check_protocol, check_share, choose_taps
 from tfunits.measures.results import Redundancy, Similarity, UnitTypes
 from tfunits.statistics import (
     CONSTANT_VARIATION,
@@ -24,7 +24,7 @@ from tfunits.statistics import (
     UnitStatistics,
     one_thread,
 )
-from tfunits.surgery import Graph, TensorKey
+from tfunits.surgery import Graph, Inputs, TensorKey
 
 # Casper et al. 2021, appendix D: 50,000 activations of a layer, three samplings.
 MAX_ROWS = 50_000

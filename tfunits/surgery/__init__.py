@@ -1,7 +1,9 @@
 """Edits on any functional model, returning a new one."""
 
 from tfunits.surgery.classifier import check_classifier, find_last_hidden
+from tfunits.surgery.folding import factorize, fold_units
 from tfunits.surgery.graph import Call, Graph, TensorKey, as_functional, hold_weights
+from tfunits.surgery.inputs import Inputs
 from tfunits.surgery.removal import (
     CoupledUnit,
     chunk,
@@ -16,6 +18,7 @@ from tfunits.surgery.taps import TAP_PREFIX, activation_name, find_taps, is_chan
 from tfunits.surgery.units import UnitMap
 from tfunits.surgery.views import after, find_tensors, mask, read
 from tfunits.surgery.weights import feeding_layers, incoming_norms, kernel_of
+from tfunits.surgery.widening import widen
 
 __all__ = [
     "RULES",
@@ -23,6 +26,7 @@ __all__ = [
     "Call",
     "CoupledUnit",
     "Graph",
+    "Inputs",
     "Kernel",
     "PerUnit",
     "Rule",
@@ -34,10 +38,12 @@ __all__ = [
     "check_classifier",
     "chunk",
     "coupled_units",
+    "factorize",
     "feeding_layers",
     "find_last_hidden",
     "find_taps",
     "find_tensors",
+    "fold_units",
     "hold_weights",
     "incoming_norms",
     "is_change_of_form",
@@ -50,4 +56,5 @@ __all__ = [
     "remove_units",
     "tap_keys",
     "unit_layers",
+    "widen",
 ]

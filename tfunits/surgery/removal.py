@@ -1,23 +1,22 @@
 """Smaller models: units removed with everything that only they feed."""
 
-import collections
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfunits.layers import TakeUnits
+from tfunits.surgery.choice import check_indices, check_left, check_removable, find_units
 from tfunits.surgery.classifier import find_last_hidden
-from tfunits.surgery.graph import Call, Graph, TensorKey
+from tfunits.surgery.constants import known_shape, place_constants
+from tfunits.surgery.graph import Graph, TensorKey
 from tfunits.surgery.rebuild import Edit, rebuild
-from tfunits.surgery.units import Read, UnitMap
+from tfunits.surgery.units import UnitMap
 
 COUPLED = ("remove", "raise")
 MASKED_AT = ("reader", "layer")
-# Sums of float32 at different positions are equal to about this share.
-_SAME = 1e-5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ def coupled_units(model: keras.Model, layer: str) -> list[CoupledUnit]:
     """
     units = UnitMap(Graph(model))
     members: dict[int, dict[str, list[int]]] = {}
-    ids = _find_units(units, layer)
+    ids = find_units(units, layer)
     wanted = set(ids.tolist())
     for call, axis in units.sources:
         for index, number in enumerate(units.layouts[call.outputs[0]][axis].tolist()):
@@ -134,12 +133,12 @@ def remove_units(
     units = UnitMap(graph)
     removed = np.zeros(units.num_units, bool)
     for name, indices in layers.items():
-        ids = _find_units(units, name)
+        ids = find_units(units, name)
         removed[ids[check_indices(name, indices, len(ids))]] = True
-        _check_removable(units, name, ids[removed[ids]])
+        check_removable(units, name, ids[removed[ids]])
     if coupled == "raise":
         _check_alone(units, layers, removed)
-    _check_left(units, removed)
+    check_left(units, removed)
     edit = _fold_constants(graph, units, removed) if masked_at == "layer" else Edit()
     return rebuild(graph, units, (~removed).astype(int), edit, suffix="thin")
 
@@ -169,7 +168,7 @@ def keep_units(
     units = UnitMap(Graph(model))
     rest = {}
     for name, indices in layers.items():
-        ids = _find_units(units, name)
+        ids = find_units(units, name)
         kept = ids[check_indices(name, indices, len(ids))]
         rest[name] = np.flatnonzero(~np.isin(ids, kept)).tolist()
     return remove_units(model, rest, coupled=coupled, masked_at=masked_at)
@@ -200,7 +199,7 @@ def removal_error(model: keras.Model, thin: keras.Model, layers: Mapping[str, Se
     units = UnitMap(graph)
     removed = np.zeros(units.num_units, bool)
     for name, indices in layers.items():
-        ids = _find_units(units, name)
+        ids = find_units(units, name)
         removed[ids[check_indices(name, indices, len(ids))]] = True
     arrays = [keras.ops.cast(a, graph.dtype(k)) for a, k in zip(keras.tree.flatten(inputs), graph.inputs, strict=True)]
     masked = graph.run(
@@ -274,57 +273,9 @@ def chunk(model: keras.Model, indices: Sequence[int]) -> keras.Model:
     )
 
 
-def check_indices(name: str, indices: Iterable[int], count: int) -> np.ndarray:
-    """Indices as an array.
-
-    Raises:
-      ValueError: one that is no whole number, out of range or given twice, or none at all.
-    """
-    given = list(indices)
-    if any(isinstance(index, bool | np.bool_) or int(index) != index for index in given):
-        raise ValueError(
-            f"{name}: expected indices of units, whole numbers, received {given}; use np.flatnonzero(mask)"
-        )
-    found = np.array(given, int)
-    if len(found) and (found.min() < 0 or found.max() >= count):
-        wrong = found[(found < 0) | (found >= count)]
-        raise ValueError(f"{name}: expected indices from 0 to {count - 1}, received {wrong.tolist()}")
-    if len(np.unique(found)) < len(found):
-        twice = [index for index in np.unique(found).tolist() if (found == index).sum() > 1]
-        raise ValueError(f"{name}: expected every index once, received {twice} several times")
-    return found
-
-
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name}: expected one of {', '.join(known)}, received {value!r}")
-
-
-def _find_units(units: UnitMap, name: str) -> np.ndarray:
-    """Units at the positions of a layer's output.
-
-    Raises:
-      ValueError: a layer that is not in the model, or has no units.
-    """
-    calls = {call.name: call for call in units.graph.calls}
-    if name not in calls:
-        raise ValueError(
-            f"layers: expected layers of {units.graph.model.name!r}, received {name!r}; those that make units: "
-            + ", ".join(call.name for call, _ in units.sources)
-        )
-    found = units.of(calls[name]) if len(calls[name].outputs) == 1 else None
-    if found is None:
-        raise ValueError(
-            f"layers: expected a layer with units, received {name!r} of {type(calls[name].operation).__name__}, which "
-            "has none that can be followed; name the layer that makes them"
-        )
-    return found[1]
-
-
-def _check_removable(units: UnitMap, name: str, ids: np.ndarray) -> None:
-    reasons = [units.fixed[number] for number in ids.tolist() if number in units.fixed]
-    if reasons:
-        raise ValueError(f"{name}: expected units that can be removed, received units that cannot, since {reasons[0]}")
 
 
 def _check_alone(units: UnitMap, layers: Mapping[str, Sequence[int]], removed: np.ndarray) -> None:
@@ -345,22 +296,11 @@ def _check_alone(units: UnitMap, layers: Mapping[str, Sequence[int]], removed: n
         )
 
 
-def _check_left(units: UnitMap, removed: np.ndarray) -> None:
-    """Raise `ValueError` where a layer would lose all its units."""
-    for call in units.graph.calls:
-        for key in call.outputs:
-            for ids in units.layouts[key]:
-                if ids is not None and len(ids) and removed[ids].all():
-                    raise ValueError(
-                        f"{call.name}: expected at least one unit to be left, received all {len(ids)}; keep one"
-                    )
-
-
 def _fold_constants(graph: Graph, units: UnitMap, removed: np.ndarray) -> Edit:
     """The constants that flow on when units are masked at the layers that make them, for their readers' biases."""
     touched = [read for read in units.reads if removed[units.layouts[read.key][read.axis]].any()]
     sources = {call.outputs[0] for call, _ in units.sources}
-    inputs = {key: keras.ops.zeros([1, *_known(graph, key)], graph.dtype(key)) for key in graph.inputs}
+    inputs = {key: keras.ops.zeros([1, *known_shape(graph, key)], graph.dtype(key)) for key in graph.inputs}
     keys = list(dict.fromkeys(read.key for read in touched))
     values = graph.run(
         inputs,
@@ -377,52 +317,5 @@ def _fold_constants(graph: Graph, units: UnitMap, removed: np.ndarray) -> Edit:
                 shape[axis] = len(ids)
                 value = value * removed[ids].reshape(shape)
         constants[key] = value
-    times_called = collections.Counter(call.operation for call in graph.calls)
-    shift, bias = {}, {}
-    for read in touched:
-        constant = constants[read.key]
-        if not constant.any():
-            continue
-        _check_constant(units, removed, read)
-        found = _linear_part(read.call, constant)[0]
-        # Where padding makes no difference, it goes into the layer's own bias.
-        axis = next(axis for call, axis in units.sources if call is read.call)
-        lines = np.moveaxis(found, axis - 1, -1).reshape(-1, found.shape[axis - 1])
-        if times_called[read.call.operation] == 1 and np.ptp(lines, axis=0).max() <= _SAME * np.abs(lines).max():
-            bias[read.call.operation] = lines.mean(axis=0)
-        else:
-            shift[read.call] = found
+    bias, shift = place_constants(units, {read: constants[read.key] for read in touched}, removed)
     return Edit(shift=shift, bias=bias)
-
-
-def _known(graph: Graph, key: TensorKey) -> tuple[int, ...]:
-    shape = graph.shape(key)[1:]
-    if None in shape:
-        raise ValueError(
-            f"model: expected inputs of known size with masked_at='layer', received {shape}; build it with a fixed one"
-        )
-    return shape
-
-
-def _check_constant(units: UnitMap, removed: np.ndarray, read: Read) -> None:
-    ids = units.layouts[read.key][read.axis]
-    gone = ids[removed[ids]].tolist()
-    by = [units.modulated[number] for number in gone if number in units.modulated]
-    if read.kind == "other" or by:
-        raise ValueError(
-            f"{read.call.name}: expected a dense layer or convolution that can take a constant into its bias, received "
-            + (f"units that {by[0]!r} changes by example" if by else f"a {type(read.call.operation).__name__}")
-            + "; use masked_at='reader'"
-        )
-
-
-def _linear_part(call: Call, constant: np.ndarray) -> np.ndarray:
-    """What a layer makes of a constant, without bias and activation."""
-    layer = call.operation
-    config = {**layer.get_config(), "activation": None}
-    linear = layer.__class__.from_config(config)
-    linear.build(constant.shape)
-    for before, after in zip(layer.variables, linear.variables, strict=True):
-        after.assign(before)
-    found = [keras.ops.convert_to_numpy(linear(given)).astype(np.float64) for given in (constant, 0 * constant)]
-    return found[0] - found[1]

@@ -24,7 +24,7 @@ class Read:
       key: the tensor that it reads.
       axis: the axis of its units.
       kind: "kernel" of a dense layer or convolution, which multiplies all units with one kernel; "affine" of another
-        call that is a linear function of them and a constant; "other".
+        call that is a linear function of them and a constant; "response" of response normalisation; "other".
     """
 
     call: Call

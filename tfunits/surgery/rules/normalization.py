@@ -85,7 +85,8 @@ class Counted(Rule):
             for axis in axes:
                 units.fix(layout[axis], f"{call.name!r} normalises several axes, or another than the last")
         elif self._mixes(layer, units.graph.shape(call.inputs[0])[axes[0]]):
-            units.read(call, axes[0], kind="other")
+            is_response = isinstance(layer, LocalResponseNormalization)
+            units.read(call, axes[0], kind="response" if is_response else "other")
         if self._has_positions(layer):
             for axis in set(range(rank)) - set(axes):
                 units.fix(layout[axis], f"{call.name!r} takes it for a position")

@@ -1,0 +1,147 @@
+"""Wider models that compute the same function."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfunits.surgery.choice import find_units
+from tfunits.surgery.graph import Graph
+from tfunits.surgery.rebuild import Edit, copy_numbers, rebuild
+from tfunits.surgery.units import UnitMap
+
+WIDENINGS = ("balanced", "blocked_copy", "blocked_new", "silent", "split")
+# Weights of per-unit layers that are 0 for a silent unit, whose activation is then 0 from here on.
+_ADDED = ("beta", "bias", "gamma", "moving_mean", "scale")
+# Kernels of layers that read units, by the axis of what they read.
+_READING = {("kernel", "in"), ("pointwise_kernel", "between")}
+# Largest share of its output by which a widened model may differ.
+_SAME = 1e-3
+
+
+def widen(
+    model: keras.Model,
+    how: str = "split",
+    *,
+    layers: Sequence[str] | None = None,
+    factor: float = 2.0,
+    offset: float = 1.0,
+    seed: int = 0,
+) -> keras.Model:
+    """A wider model that computes the same function, to rounding.
+
+      split         [u, u] with [w/2, w/2]: copies that share the outgoing weights
+      balanced      [u, u] with [w/2 + b, w/2 - b]: copies whose outgoing weights cancel
+      blocked_copy  [u, u] with [w, 0]: copies that nothing reads
+      blocked_new   [u, v] with [w, 0]: new units that nothing reads
+      silent        [u, 0] with [w, w]: units that are always 0
+
+    Of n units there are then int(n factor), the copies of a unit right behind it: floor(factor) of each, one more of
+    the first int(n factor) - n floor(factor). With more than two of a unit, weights are shared by all, and offsets
+    spread from b to -b. Response, layer, RMS and group normalisation do not count copies. Units that are tied are
+    widened together.
+
+    Args:
+      model: a functional model.
+      how: one of the five.
+      layers: names of the layers to widen; all that can be if None.
+      factor: at least 1.
+      offset: b of "balanced", added to every weight.
+      seed: of the new units of "blocked_new", whose weights are Gaussian, with the mean and variance of their layer's.
+
+    Returns: a functional model.
+
+    Raises:
+      ValueError: another construction, a factor below 1; a layer that is not in the model, or cannot be widened: the
+        output, or units that an unknown layer reads; a model without any that can; with "silent", an activation that
+        is not 0 at 0.
+
+    Example:
+      >>> model = tfunits.models.build("mlp", input_shape=(10,), num_classes=2)
+      >>> widen(model, "split").get_layer("hidden").units
+      256
+
+    Source: Casper et al. 2019 (Robustness and redundancy), section 3; DESIGN section 6.
+    """
+    if how not in WIDENINGS:
+        raise ValueError(f"how: expected one of {', '.join(WIDENINGS)}, received {how!r}")
+    if not factor >= 1:
+        raise ValueError(f"factor: expected at least 1, received {factor}")
+    graph = Graph(model)
+    units = UnitMap(graph)
+    copies = np.ones(units.num_units, int)
+    for name in [call.name for call, _ in units.sources] if layers is None else layers:
+        ids = np.array(list(dict.fromkeys(find_units(units, name).tolist())))
+        reasons = {**units.fixed, **units.indivisible}
+        stays = [reasons[number] for number in ids.tolist() if number in reasons]
+        if not stays:
+            copies[ids] = _count_copies(len(ids), factor)
+        elif layers is not None:
+            raise ValueError(
+                f"{name}: expected units that can be repeated, received units that cannot, since {stays[0]}"
+            )
+    if (copies == 1).all() and factor > 1 and layers is None:
+        raise ValueError(f"model: expected a layer that can be widened, received {model.name!r} without any")
+    generator = np.random.default_rng(seed)
+
+    def change(layer: Any, name: str, value: np.ndarray) -> np.ndarray:
+        for axis, slot in enumerate(units.rules[id(layer)].weight_axes(layer)[name]):
+            ids = None if slot is None else units.slot_ids(layer, slot)
+            if ids is not None:
+                counts = copies[ids]
+                shape = [1] * value.ndim
+                shape[axis] = -1
+                nth, total = (a.reshape(shape) for a in (copy_numbers(counts), np.repeat(counts, counts)))
+                value = _change_axis(value, nth, total, name, (name, slot) in _READING)
+        return value.astype("float32")
+
+    def _change_axis(value: np.ndarray, nth: np.ndarray, total: np.ndarray, name: str, is_read: bool) -> np.ndarray:
+        if is_read:
+            return _share(value, nth, total, how, offset)
+        if how == "silent" and (name in _ADDED or "kernel" in name or name == "embeddings"):
+            return np.where(nth > 0, 0, value)
+        if how == "blocked_new" and ("kernel" in name or name == "embeddings"):
+            return np.where(nth > 0, generator.normal(value.mean(), value.std(), value.shape), value)
+        return value
+
+    wide = rebuild(graph, units, copies, Edit(of_weight=change), suffix="wide")
+    if how == "silent":
+        _check_same(model, wide)
+    return wide
+
+
+def _count_copies(num_units: int, factor: float) -> np.ndarray:
+    """How often each of some units is there when they are widened."""
+    total = int(num_units * factor)
+    return total // num_units + (np.arange(num_units) < total % num_units)
+
+
+def _share(value: np.ndarray, nth: np.ndarray, total: np.ndarray, how: str, offset: float) -> np.ndarray:
+    """Weights that read a unit, shared among it and its copies."""
+    if how in ("blocked_copy", "blocked_new"):
+        return np.where(nth == 0, value, 0)
+    if how == "silent":
+        return value
+    shared = value / total
+    if how == "balanced":
+        # From offset to -offset over the copies, so that they cancel.
+        shared = shared + np.where(total > 1, offset * (1 - 2 * nth / np.maximum(total - 1, 1)), 0)
+    return shared
+
+
+def _check_same(model: keras.Model, wide: keras.Model) -> None:
+    """Raise `ValueError` where units that read nothing are not 0."""
+    generator = np.random.default_rng(0)
+    shapes = [[2, *(size or 8 for size in tensor.shape[1:])] for tensor in model.inputs]
+    inputs = [generator.normal(size=shape).astype("float32") for shape in shapes]
+    results = [
+        keras.tree.flatten(m(keras.tree.pack_sequence_as(m.input, inputs), training=False)) for m in (model, wide)
+    ]
+    for before, after in zip(*results, strict=True):
+        before, after = (keras.ops.convert_to_numpy(tensor) for tensor in (before, after))
+        if np.abs(before - after).max() > _SAME * np.abs(before).max():
+            raise ValueError(
+                "how: expected activations that are 0 at 0 for 'silent', received one that is not, as a sigmoid; "
+                "use 'blocked_copy'"
+            )
