@@ -1,11 +1,14 @@
 """Removing units from every family of keras.applications and from tfunits' own networks: does the thin one compute
 what the masked one does, and how long does it take.
 
+Memory is how much the process's peak grew, in multiples of the model's weights; 0 where it was larger before.
+
     python -m benchmarks.surgery [--families=VGG16,ResNet50] [--size=96]
 """
 
 import argparse
 import inspect
+import resource
 import time
 
 import keras
@@ -83,9 +86,10 @@ def check(model: keras.Model, seed: int = 0, num_images: int = 2) -> dict:
         for name, left in free.items()
         if len(free) < FEW_LAYERS or generator.random() < SHARE_OF_LAYERS
     }  # fmt: skip
-    start = time.perf_counter()
+    peak, start = _peak(), time.perf_counter()
     thin = surgery.remove_units(model, chosen)
     seconds = time.perf_counter() - start
+    memory = (_peak() - peak) / (4 * model.count_params())
     inputs = [generator.uniform(0, 1, (num_images, *t.shape[1:])).astype("float32") for t in model.inputs]
     return {
         "layers": len(units.sources),
@@ -95,8 +99,14 @@ def check(model: keras.Model, seed: int = 0, num_images: int = 2) -> dict:
         "error": surgery.removal_error(model, thin, chosen, inputs),
         "changed": surgery.removal_error(model, model, chosen, inputs),
         "seconds": seconds,
+        "memory": memory,
         "reasons": reasons,
     }
+
+
+def _peak() -> int:
+    """Largest memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:
@@ -107,7 +117,7 @@ def main() -> None:
     options = parser.parse_args()
     print(
         f"{'network':20} {'removable/layers':>17} {'parameters':>11} {'left':>6} {'error':>8} "
-        f"{'effect':>8} {'seconds':>8}"
+        f"{'effect':>8} {'seconds':>8} {'memory':>7}"
     )
     for name in options.families.split(","):
         keras.utils.clear_session()
@@ -115,7 +125,7 @@ def main() -> None:
         found = check(model)
         print(
             f"{name:20} {found['removable']:>8}/{found['layers']:<8} {found['params']:>11,} {found['left']:>6.1%} "
-            f"{found['error']:>8.1e} {found['changed']:>8.1e} {found['seconds']:>8.1f}",
+            f"{found['error']:>8.1e} {found['changed']:>8.1e} {found['seconds']:>8.1f} {found['memory']:>7.2f}",
             flush=True,
         )
         for layer, reason in found["reasons"].items():

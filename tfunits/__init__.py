@@ -22,6 +22,7 @@ _FOLDERS = (
     "reports",
     "statistics",
     "surgery",
+    "thinning",
     "training",
 )
 __all__ = [*_FOLDERS, "load"]

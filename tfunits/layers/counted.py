@@ -202,6 +202,10 @@ class PositionBias(keras.layers.Layer):
         """The input shape."""
         return input_shape
 
+    def get_config(self) -> dict[str, Any]:
+        """What any layer has."""
+        return super().get_config()
+
 
 @keras.saving.register_keras_serializable(package="tfunits")
 class TakeUnits(keras.layers.Layer):

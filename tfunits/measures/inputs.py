@@ -17,7 +17,7 @@ from tfunits.surgery import (
 
 PROTOCOLS = ("exact", "authors")
 # Activations whose one output is a probability, in `activation_name`'s spelling.
-_PROBABILITIES = ("sigmoid", "hardsigmoid")
+PROBABILITIES = ("sigmoid", "hardsigmoid")
 
 
 def choose_taps(graph: Graph, names: Sequence[str] | None) -> dict[str, TensorKey]:
@@ -89,7 +89,7 @@ def predict_classes(graph: Graph, outputs: list[tf.Tensor]) -> tf.Tensor:
     (scores,) = outputs
     if scores.shape[-1] != 1:
         return tf.argmax(scores, axis=-1, output_type=tf.int32)
-    threshold = 0.5 if last_activation(graph) in _PROBABILITIES else 0.0
+    threshold = 0.5 if last_activation(graph) in PROBABILITIES else 0.0
     return tf.cast(scores[..., 0] > threshold, tf.int32)
 
 

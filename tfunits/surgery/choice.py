@@ -34,11 +34,9 @@ def check_indices(name: str, indices: Iterable[int], count: int) -> np.ndarray:
     Raises:
       ValueError: one that is no whole number, out of range or given twice, or none at all.
     """
-    given = list(indices)
-    if any(isinstance(index, bool | np.bool_) or int(index) != index for index in given):
-        raise ValueError(
-            f"{name}: expected indices of units, whole numbers, received {given}; use np.flatnonzero(mask)"
-        )
+    given = list(indices) if isinstance(indices, Iterable) and not isinstance(indices, str) else [None]
+    if not all(isinstance(index, int | np.integer) and not isinstance(index, bool) for index in given):
+        raise ValueError(f"{name}: expected indices of units, whole numbers, received {indices!r}; use np.flatnonzero")
     found = np.array(given, int)
     if len(found) and (found.min() < 0 or found.max() >= count):
         wrong = found[(found < 0) | (found >= count)]

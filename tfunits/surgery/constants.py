@@ -15,35 +15,38 @@ _SAME = 1e-5
 
 
 def place_constants(
-    units: UnitMap, constants: Mapping[Read, np.ndarray], removed: np.ndarray
+    units: UnitMap, constants: Mapping[Read, np.ndarray], masked: np.ndarray | None = None
 ) -> tuple[dict[Any, np.ndarray], dict[Call, np.ndarray]]:
     """What layers make of constants that they read: what goes into their biases, and what differs by position.
 
     Args:
       units: of the graph.
       constants: a call that reads units -> constant [1, ...] of the tensor's shape, 0 where units are none.
-      removed: which units the constants stand for.
+      masked: the units that are constants behind a mask; None where constants are fitted to what is read.
 
     Returns: (layer -> constant for its bias, call -> constant of the shape of one result).
 
     Raises:
       ValueError: a call that cannot take a constant in.
     """
-    times_called = collections.Counter(call.operation for call in units.graph.calls)
-    bias: dict[Any, np.ndarray] = {}
-    shift: dict[Call, np.ndarray] = {}
+    found: dict[Any, dict[Call, np.ndarray]] = collections.defaultdict(dict)
     for read, constant in constants.items():
         if not constant.any():
             continue
-        _check_constant(units, removed, read)
-        found = _linear_part(read.call, constant)[0]
-        # Where padding makes no difference, it goes into the layer's own bias.
-        axis = next(axis for call, axis in units.sources if call is read.call)
-        lines = np.moveaxis(found, axis - 1, -1).reshape(-1, found.shape[axis - 1])
-        if times_called[read.call.operation] == 1 and np.ptp(lines, axis=0).max() <= _SAME * np.abs(lines).max():
-            bias[read.call.operation] = lines.mean(axis=0)
+        if masked is not None:
+            _check_constant(units, masked, read)
+        found[read.call.operation][read.call] = _linear_part(read.call, constant)[0]
+    bias: dict[Any, np.ndarray] = {}
+    shift: dict[Call, np.ndarray] = {}
+    times_called = collections.Counter(call.operation for call in units.graph.calls)
+    for layer, parts in found.items():
+        axis = dict(units.sources)[next(iter(parts))]
+        lines = np.concatenate([np.moveaxis(p, axis - 1, -1).reshape(-1, p.shape[axis - 1]) for p in parts.values()])
+        # Where neither padding nor the call makes a difference, it goes into the layer's own bias.
+        if times_called[layer] == len(parts) and np.ptp(lines, axis=0).max() <= _SAME * np.abs(lines).max():
+            bias[layer] = lines.mean(axis=0)
         else:
-            shift[read.call] = found
+            shift.update(parts)
     return bias, shift
 
 
@@ -72,7 +75,8 @@ def _check_constant(units: UnitMap, removed: np.ndarray, read: Read) -> None:
 def _linear_part(call: Call, constant: np.ndarray) -> np.ndarray:
     """What a layer makes of a constant, without bias and activation."""
     layer = call.operation
-    config = {**layer.get_config(), "activation": None}
+    # In the precision of the weights, since half of it would lose small constants.
+    config = {**layer.get_config(), "activation": None, "dtype": layer.variable_dtype}
     linear = layer.__class__.from_config(config)
     linear.build(constant.shape)
     for before, after in zip(layer.variables, linear.variables, strict=True):

@@ -1,6 +1,7 @@
 """Smaller models whose remaining units take over what removed ones did."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -68,10 +69,12 @@ def fold_units(
     units = UnitMap(graph)
     ids = find_units(units, layer)
     removed = check_indices("remove", remove, len(ids))
-    kept = np.setdiff1d(np.arange(len(ids)), removed) if keep is None else check_indices("keep", keep, len(ids))
-    if set(kept) & set(removed):
-        both = sorted(set(kept.tolist()) & set(removed.tolist()))
-        raise ValueError(f"keep: expected units that are not removed, received {both} in both")
+    # Several positions may be of one unit, as behind a flattened map.
+    is_gone = np.isin(ids, ids[removed])
+    kept = np.flatnonzero(~is_gone) if keep is None else check_indices("keep", keep, len(ids))
+    if is_gone[kept].any():
+        both = sorted(kept[is_gone[kept]].tolist())
+        raise ValueError(f"keep: expected units that are not removed, nor tied to removed ones, received {both}")
     if not len(kept):
         raise ValueError("keep: expected at least one unit that takes over, received none")
     return _fold(graph, units, layer, ids[kept], ids[removed], Inputs(data, split, model), intercept=intercept)
@@ -126,9 +129,7 @@ def factorize(
     reads = _kernel_reads(units, own)
     inputs = Inputs(data, split, model)
     if basis == "units":
-        second = sum(
-            _second_moment(moments) for moments in _read_moments(graph, units, {None: reads}, own, inputs).values()
-        )
+        second = _second_moment(read_moments(units, {layer: (reads, own)}, inputs)[layer])
         chosen = own[_pivots(second, num_components)]
         removed = np.setdiff1d(own, chosen)
         return _fold(graph, units, layer, chosen, removed, inputs, intercept=False)
@@ -158,17 +159,18 @@ def _fold(
     by_layer: dict[Any, list[Read]] = {}
     for read in reads:
         by_layer.setdefault(read.call.operation, []).append(read)
-    moments = _read_moments(graph, units, by_layer, columns, inputs)
+    moments = read_moments(units, {name: (own, columns) for name, own in by_layer.items()}, inputs)
     selection = Selection(units, (~removed).astype(int))
     reading, constants = {}, {}
     for operation, own in by_layer.items():
         gamma, constant = _regress(moments[operation], len(kept), intercept=intercept)
         for read in own:
             ids = units.layouts[read.key][read.axis]
-            reading[operation] = _fold_matrix(selection, ids, kept, gone, gamma)
+            coefficients = np.concatenate([np.eye(len(kept)), gamma], axis=1)
+            reading[operation] = take_over(selection, ids, kept, np.concatenate([kept, gone]), coefficients)
             if constant.any():
                 constants[read] = _constant_map(graph, read, ids, gone, constant)
-    bias, shift = place_constants(units, constants, removed)
+    bias, shift = place_constants(units, constants)
     return rebuild(graph, units, selection.copies, Edit(reading=reading, bias=bias, shift=shift), suffix="folded")
 
 
@@ -197,7 +199,7 @@ def _kernel_reads(units: UnitMap, numbers: np.ndarray) -> list[Read]:
     return reads
 
 
-def _columns(ids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def find_columns(ids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Positions of each unit along an axis [units, positions]: several behind a flattened map.
 
     Raises:
@@ -212,25 +214,31 @@ def _columns(ids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return np.stack(found)
 
 
-def _read_moments(
-    graph: Graph, units: UnitMap, reads: Mapping[Any, Sequence[Read]], numbers: np.ndarray, inputs: Inputs
+def read_moments(
+    units: UnitMap, wanted: Mapping[Any, tuple[Sequence[Read], np.ndarray]], batches: Iterable[Sequence[Any]]
 ) -> dict[Any, Moments]:
-    """Moments of some units where they are read, all reads of one entry together."""
-    streams = {name: StreamingMoments(len(numbers)) for name in reads}
-    keys = list(dict.fromkeys(read.key for own in reads.values() for read in own))
-    run = graph.compile(
-        lambda *given: graph.run(dict(zip(graph.inputs, given, strict=True)), keys, inference=True),
-        [graph.spec(key) for key in graph.inputs],
-        graph.needed(keys, graph.inputs),
-    )
-    for batch in inputs:
-        values = dict(zip(keys, (value.numpy() for value in run(*batch)), strict=True))
-        for name, own in reads.items():
-            for key, axis in dict.fromkeys((read.key, read.axis) for read in own):
-                places = _columns(units.layouts[key][axis], numbers)
-                rows = np.moveaxis(values[key], axis, -1)[..., places]
-                streams[name].add(np.moveaxis(rows, -2, -1).reshape(-1, len(numbers)))
+    """Moments of units where they are read, in one pass over data.
+
+    Args:
+      units: of the graph.
+      wanted: any name -> calls that read units, whose samples are put together, and the numbers of these units.
+      batches: of the network's inputs.
+    """
+    streams = {name: StreamingMoments(len(numbers)) for name, (_, numbers) in wanted.items()}
+    keys = list(dict.fromkeys(read.key for reads, _ in wanted.values() for read in reads))
+    run = units.graph.compile_reader(keys)
+    for batch in batches:
+        values = dict(zip(keys, (value.numpy() for value in run(batch)), strict=True))
+        for name, (reads, numbers) in wanted.items():
+            for key, axis in dict.fromkeys((read.key, read.axis) for read in reads):
+                streams[name].add(unit_rows(values[key], axis, units.layouts[key][axis], numbers))
     return {name: stream.moments() for name, stream in streams.items()}
+
+
+def unit_rows(values: np.ndarray, axis: int, ids: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Activations of some units [samples, units], every position of every example one sample."""
+    rows = np.moveaxis(values, axis, -1)[..., find_columns(ids, numbers)]
+    return np.moveaxis(rows, -2, -1).reshape(-1, len(numbers))
 
 
 def _second_moment(moments: Moments) -> np.ndarray:
@@ -249,25 +257,37 @@ def _regress(moments: Moments, num_kept: int, *, intercept: bool) -> tuple[np.nd
     return gamma, np.where(np.abs(constant) > _SMALLEST_CONSTANT * size, constant, 0)
 
 
-def _fold_matrix(
-    selection: Selection, ids: np.ndarray, kept: np.ndarray, gone: np.ndarray, gamma: np.ndarray
-) -> np.ndarray:
-    """Old activations as linear functions of those that are left [before, now]."""
+def take_over(
+    selection: Selection, ids: np.ndarray, left: np.ndarray, numbers: np.ndarray, coefficients: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
+    """How a kernel's rows change when units that are left stand for those before, for `Edit.reading`.
+
+      activations before = coefficients^T activations now,   so that rows now = coefficients rows before
+
+    Args:
+      selection: what is left.
+      ids: units along the axis, of which each of `numbers` may stand at several positions, as behind a flattened map.
+      left: numbers of the units that are left.
+      numbers: numbers of the units before.
+      coefficients: [left, numbers], the same at every position. Rows of all other units stay.
+    """
     positions = selection.positions(ids)
-    matrix = np.zeros((len(ids), len(positions)))
-    matrix[positions, np.arange(len(positions))] = 1
     now = np.full(len(ids), -1)
     now[positions] = np.arange(len(positions))
-    old, new = _columns(ids, gone), now[_columns(ids, kept)]
-    for place in range(old.shape[1]):
-        matrix[np.ix_(old[:, place], new[:, place])] = gamma.T
-    return matrix
+    old, new = find_columns(ids, numbers), now[find_columns(ids, left)]
+
+    def change(rows: np.ndarray) -> np.ndarray:
+        changed = rows[positions]
+        changed[new] = np.tensordot(coefficients, rows[old], axes=1)
+        return changed
+
+    return change
 
 
 def _constant_map(graph: Graph, read: Read, ids: np.ndarray, gone: np.ndarray, constant: np.ndarray) -> np.ndarray:
     """Constants of the removed units as one example of the tensor that is read [1, ...]."""
     values = np.zeros(len(ids), "float32")
-    values[_columns(ids, gone)] = constant[:, None]
+    values[find_columns(ids, gone)] = constant[:, None]
     shape = [1] * len(graph.shape(read.key))
     shape[read.axis] = len(ids)
     return np.broadcast_to(values.reshape(shape), (1, *known_shape(graph, read.key))).copy()
@@ -293,18 +313,29 @@ def _project(
                 "use basis='units', or channels_last"
             )
         by_layer.setdefault(read.call.operation, []).append(read)
-    moments = _read_moments(graph, units, by_layer, own, inputs)
+    moments = read_moments(units, {name: (calls, own) for name, calls in by_layer.items()}, inputs)
     reading, before = {}, {}
     for operation, calls in by_layer.items():
         ids = units.layouts[calls[0].key][-1]
         projection = _projection(_second_moment(moments[operation]), num_components)
         matrix, width = _spread_projection(ids, own, projection)
-        reading[operation] = np.kron(np.eye(len(ids) // width), matrix)
-        insert = _Linear(matrix, num_positions=len(ids) // width, name=f"{operation.name}_basis")
+        if width < len(ids) and len(graph.shape(calls[0].key)) > 2:
+            raise ValueError(
+                f"{operation.name}: expected every unit once at a position, received some that stand there several "
+                "times; use basis='units'"
+            )
+        reading[operation] = functools.partial(_project_rows, matrix)
+        insert = _Linear(matrix, num_positions=len(ids) // width, name=graph.free_name(f"{operation.name}_basis"))
         before.update({read.call: insert for read in calls})
     return rebuild(
         graph, units, np.ones(units.num_units, int), Edit(reading=reading, before=before), suffix="factorized"
     )
+
+
+def _project_rows(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of a kernel that reads A V in the place of A, at every position of a flattened map."""
+    spread = rows.reshape(-1, len(matrix), rows.shape[1])
+    return np.einsum("uc,pur->pcr", matrix, spread).reshape(-1, rows.shape[1])
 
 
 def _projection(second: np.ndarray, count: int) -> np.ndarray:
@@ -322,7 +353,7 @@ def _spread_projection(ids: np.ndarray, own: np.ndarray, projection: np.ndarray)
     width = len(ids) // len(places)
     if not (ids.reshape(len(places), width) == ids[:width]).all():
         raise ValueError("layer: expected a map that is flattened with its channels last; use basis='units'")
-    positions = _columns(ids[:width], own)[:, 0]
+    positions = find_columns(ids[:width], own)[:, 0]
     others = np.setdiff1d(np.arange(width), positions)
     count = projection.shape[1]
     matrix = np.zeros((width, count + len(others)))

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -119,6 +120,31 @@ class Graph:
                     self._alias[key] = self._resolve((inner_scope, id(tensor)))
         return scope
 
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the model's inputs."""
+        # A tensor that was not named has another name than its layer, by which Keras knows it.
+        return [tensor._keras_history.operation.name for tensor in as_functional(self.model).inputs]
+
+    def copy_inputs(self) -> list[Any]:
+        """New symbolic inputs of the same shapes, types and names."""
+        tensors = zip(as_functional(self.model).inputs, self.input_names, strict=True)
+        return [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name) for tensor, name in tensors]
+
+    def pack_inputs(self, inputs: Sequence[Any]) -> Any:
+        """Inputs in the structure that the model is called with."""
+        return keras.tree.pack_sequence_as(as_functional(self.model)._inputs_struct, list(inputs))
+
+    def pack_outputs(self, outputs: Sequence[Any]) -> Any:
+        """Outputs in the structure that the model gives."""
+        return keras.tree.pack_sequence_as(as_functional(self.model)._outputs_struct, list(outputs))
+
+    def free_name(self, name: str) -> str:
+        """A layer name that the model does not use: the given one, or with a number behind it."""
+        taken = {call.operation.name for call in self.calls} | set(self.input_names)
+        numbered = (f"{name}_{i}" for i in itertools.count(2))
+        return next(free for free in itertools.chain([name], numbered) if free not in taken)
+
     def shape(self, key: TensorKey) -> tuple[int | None, ...]:
         """Static shape of a tensor, batch axis first."""
         return tuple(self._tensors[key].shape)
@@ -198,6 +224,15 @@ class Graph:
 
         # The concrete function, since TensorFlow warns when several functions of one source line are each traced once.
         return tf.function(with_constants, input_signature=signature, autograph=False).get_concrete_function()
+
+    def compile_reader(self, keys: Sequence[TensorKey]) -> Callable:
+        """A compiled function from a list of the model's inputs to a list of its tensors, at inference."""
+        keys = list(keys)
+
+        def read(inputs: list[Any]) -> list[Any]:
+            return self.run(dict(zip(self.inputs, inputs, strict=True)), keys, inference=True)
+
+        return self.compile(read, [[self.spec(key) for key in self.inputs]], self.needed(keys, self.inputs))
 
     def run(
         self,

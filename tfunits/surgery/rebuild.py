@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfunits.layers import PositionBias
-from tfunits.surgery.graph import Call, Graph, TensorKey, as_functional
+from tfunits.surgery.graph import Call, Graph, TensorKey
 from tfunits.surgery.rules import Rule
 from tfunits.surgery.units import UnitMap
 
@@ -70,15 +70,15 @@ class Edit:
     """What changes beside the number of units.
 
     Attributes:
-      reading: a layer that reads units -> matrix [units before, units now] that its kernel is multiplied with:
-        kernel' = matrix^T kernel.
+      reading: a layer that reads units -> function of its kernel's rows [positions before, all else], which gives
+        those of the new kernel [positions now, all else].
       bias: a layer that makes units -> constant that is added to its bias, one a unit before.
       shift: call -> constant that is added to its linear part, of the shape of one example before.
       before: call -> layer that is put before it.
       of_weight: (layer, name of the weight, value along whose axes units are chosen already) -> value.
     """
 
-    reading: Mapping[Any, np.ndarray] = dataclasses.field(default_factory=dict)
+    reading: Mapping[Any, Callable[[np.ndarray], np.ndarray]] = dataclasses.field(default_factory=dict)
     bias: Mapping[Any, np.ndarray] = dataclasses.field(default_factory=dict)
     shift: Mapping[Call, np.ndarray] = dataclasses.field(default_factory=dict)
     before: Mapping[Call, Callable[[Any], Any]] = dataclasses.field(default_factory=dict)
@@ -99,9 +99,12 @@ def rebuild(graph: Graph, units: UnitMap, copies: np.ndarray, edit: Edit, *, suf
       suffix: put behind the model's name.
     """
     selection = Selection(units, copies)
-    names = _unique_names(graph)
+    names = unique_names(graph)
+    taken = set(names.values())
+    shifted = {id(call.operation) for call in edit.shift}
     made: dict[int, Any] = {}
-    inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.model.inputs]
+    activations: dict[int, Any] = {}
+    inputs = graph.copy_inputs()
     values: dict[TensorKey, Any] = dict(zip(graph.inputs, inputs, strict=True))
     for call in graph.calls:
         identity = id(call.operation)
@@ -109,41 +112,39 @@ def rebuild(graph: Graph, units: UnitMap, copies: np.ndarray, edit: Edit, *, suf
         rule = units.rules[identity]
         if is_new:
             made[identity] = _remake(call, rule, selection, names[identity], with_bias=call.operation in edit.bias)
+            # The constant belongs before it, in every call of the layer.
+            activations[identity] = _split_activation(made[identity]) if identity in shifted else None
         given = values
         if call in edit.before:
             (read,) = call.inputs
             given = {**values, read: edit.before[call](values[read])}
-        shift = edit.shift.get(call)
-        activation = _split_activation(made[identity]) if shift is not None else None
         outputs = call.run(given, inference=False, operation=made[identity])
         if is_new and isinstance(call.operation, keras.layers.Layer):
             _move_weights(call.operation, made[identity], rule, selection, edit)
-        if shift is not None:
-            for axis in range(1, shift.ndim + 1):
-                left = selection.axis(call.outputs[0], axis)
-                shift = shift if left is None else np.take(shift, left, axis=axis - 1)
-            outputs = [_shifted(outputs[0], shift, activation, names[identity])]
+        if call in edit.shift:
+            name = _free(f"{names[identity]}_shift", taken)
+            outputs = [_shifted(outputs[0], call, edit.shift[call], selection, name)]
+        if activations[identity] is not None:
+            name = _free(f"{names[identity]}_activation", taken)
+            outputs = [
+                keras.layers.Activation(activations[identity], dtype=call.operation.dtype_policy, name=name)(*outputs)
+            ]
         values.update(zip(call.outputs, outputs, strict=True))
-    functional = as_functional(graph.model)
-    outputs = keras.tree.pack_sequence_as(functional._outputs_struct, [values[key] for key in graph.outputs])
-    given = keras.tree.pack_sequence_as(functional._inputs_struct, inputs)
-    return keras.Model(given, outputs, name=f"{graph.model.name.removesuffix('_' + suffix)}_{suffix}")
+    name = f"{graph.model.name.removesuffix('_' + suffix)}_{suffix}"
+    outputs = graph.pack_outputs([values[key] for key in graph.outputs])
+    return keras.Model(graph.pack_inputs(inputs), outputs, name=name)
 
 
-def _unique_names(graph: Graph) -> dict[int, str]:
-    """Identity of an operation -> a name that no other has."""
+def unique_names(graph: Graph) -> dict[int, str]:
+    """Identity of an operation -> its name in a rebuilt model, which no other has."""
     first = {id(call.operation): call for call in reversed(graph.calls)}
     plain = [call.operation.name for call in first.values()]
-    taken = {name for name in plain if plain.count(name) == 1} | {tensor.name for tensor in graph.model.inputs}
+    taken = {name for name in plain if plain.count(name) == 1} | set(graph.input_names)
     names = {}
     for identity, call in first.items():
         name = call.operation.name
         if plain.count(name) > 1:
-            full = call.name.partition("#")[0].replace("/", "_")
-            name = next(
-                n for n in itertools.chain([full], (f"{full}_{i}" for i in itertools.count(2))) if n not in taken
-            )
-            taken.add(name)
+            name = _free(call.name.partition("#")[0].replace("/", "_"), taken)
         names[identity] = name
     return names
 
@@ -174,12 +175,11 @@ def _move_weights(
     for before, after in zip(old.variables, made, strict=True):
         value = keras.ops.convert_to_numpy(before)
         name, slots = axes.get(id(before), ("", ()))
-        for axis, slot in enumerate(slots):
+        # What reads last: a flattened map's kernel may be large, and units that are gone need no sums.
+        for axis, slot in sorted(enumerate(slots), key=lambda place: place[1] == "in"):
             positions = None if slot is None else selection.slot(old, slot)
             if slot == "in" and old in edit.reading:
-                matrix = edit.reading[old]
-                moved = np.tensordot(matrix.T, value.astype(np.float64), axes=(1, axis))
-                value = np.moveaxis(moved, 0, axis).astype(value.dtype)
+                value = change_rows(value, axis, edit.reading[old])
             elif positions is not None and (len(positions) != value.shape[axis] or selection.changes(old, slot)):
                 value = np.take(value, positions, axis=axis)
         if name and edit.of_weight is not None:
@@ -190,23 +190,40 @@ def _move_weights(
         new.bias.assign_add((edit.bias[old] if left is None else edit.bias[old][left]).astype("float32"))
 
 
+def change_rows(kernel: np.ndarray, axis: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A kernel whose rows along an axis are changed together, as `Edit.reading`."""
+    moved = np.moveaxis(kernel, axis, 0)
+    rows = change(moved.reshape(len(moved), -1).astype(np.float64))
+    return np.moveaxis(rows.reshape(len(rows), *moved.shape[1:]), 0, axis).astype(kernel.dtype)
+
+
 def _has(layer: Any, name: str) -> bool:
     return getattr(layer, name, None) is not None
 
 
+def _free(name: str, taken: set[str]) -> str:
+    """A name that is not taken, and is from now on: the given one, or with a number behind it."""
+    numbered = (f"{name}_{i}" for i in itertools.count(2))
+    found = next(free for free in itertools.chain([name], numbered) if free not in taken)
+    taken.add(found)
+    return found
+
+
 def _split_activation(layer: Any) -> Any:
-    """Take a layer's activation off; returns it."""
+    """Take a layer's activation off; returns it, None for a linear one."""
     activation = getattr(layer, "activation", None)
-    if activation is not None:
-        layer.activation = keras.activations.linear
+    if activation is None or activation is keras.activations.linear:
+        return None
+    layer.activation = keras.activations.linear
     return activation
 
 
-def _shifted(tensor: Any, shift: np.ndarray, activation: Any, name: str) -> Any:
-    """A tensor plus a constant, and the activation behind it."""
-    layer = PositionBias(name=f"{name}_shift")
+def _shifted(tensor: Any, call: Call, shift: np.ndarray, selection: Selection, name: str) -> Any:
+    """A call's result plus a constant of the shape that one example had before."""
+    for axis in range(1, shift.ndim + 1):
+        left = selection.axis(call.outputs[0], axis)
+        shift = shift if left is None else np.take(shift, left, axis=axis - 1)
+    layer = PositionBias(dtype=call.operation.dtype_policy, name=name)
     tensor = layer(tensor)
     layer.bias.assign(np.broadcast_to(shift, layer.bias.shape))
-    if activation is None or activation is keras.activations.linear:
-        return tensor
-    return keras.layers.Activation(activation, name=f"{name}_activation")(tensor)
+    return tensor

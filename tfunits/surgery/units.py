@@ -161,8 +161,11 @@ class UnitMap:
         self.layouts[key] = tuple(layout)
 
     def of(self, call: Call) -> tuple[int, np.ndarray] | None:
-        """Axis and units of a call's output; None where it carries no units, or along several axes."""
+        """Axis and units of a call's output: those that it makes, or all; None where there are none or several axes."""
         layout = self.layouts[call.outputs[0]]
+        made = [axis for source, axis in self.sources if source is call]
+        if made:
+            return made[0], layout[made[0]]
         axes = [axis for axis, ids in enumerate(layout) if ids is not None]
         return (axes[0], layout[axes[0]]) if len(call.outputs) == 1 and len(axes) == 1 else None
 

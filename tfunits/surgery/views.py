@@ -1,7 +1,6 @@
 """New models over the same weights: read inner tensors, mask taps, start behind a tap."""
 
 import contextlib
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import keras
 import numpy as np
 
 from tfunits.layers import ChannelMask
-from tfunits.surgery.graph import Graph, TensorKey, as_functional
+from tfunits.surgery.graph import Graph, TensorKey
 from tfunits.surgery.taps import tap_keys
 
 
@@ -46,9 +45,9 @@ def read(model: keras.Model, names: Sequence[str]) -> keras.Model:
     """
     graph = Graph(model)
     keys = find_tensors(graph, names)
-    inputs = _copy_inputs(model)
+    inputs = graph.copy_inputs()
     outputs = graph.run(dict(zip(graph.inputs, inputs, strict=True)), list(keys.values()))
-    return _make_model(graph, _as_given(model, inputs), dict(zip(keys, outputs, strict=True)), "read")
+    return _make_model(graph, graph.pack_inputs(inputs), dict(zip(keys, outputs, strict=True)), "read")
 
 
 def mask(model: keras.Model, masks: Mapping[str, Any]) -> keras.Model:
@@ -70,29 +69,29 @@ def mask(model: keras.Model, masks: Mapping[str, Any]) -> keras.Model:
     """
     graph = Graph(model)
     keys = find_tensors(graph, list(masks))
-    inputs = _copy_inputs(model)
+    inputs = graph.copy_inputs()
     mask_inputs, layers = [], {}
     for name, key in keys.items():
         shape = graph.shape(key)[1:]
         safe = name.replace("/", "_").replace("#", "_")
         if masks[name] is None:
             flat = tuple(1 for _ in shape[:-1]) + shape[-1:]
-            mask_input = keras.Input(flat, name=_free_name(graph, f"mask_{safe}"))
+            mask_input = keras.Input(flat, name=graph.free_name(f"mask_{safe}"))
             mask_inputs.append(mask_input)
-            multiply = keras.layers.Multiply(name=_free_name(graph, f"masked_{safe}"))
+            multiply = keras.layers.Multiply(name=graph.free_name(f"masked_{safe}"))
             layers[key] = lambda tensor, m=multiply, i=mask_input: m([tensor, i])
         else:
             values = np.asarray(masks[name], "float32")
             if values.shape not in (shape, shape[-1:]):
                 raise ValueError(f"masks[{name!r}]: expected shape {shape[-1:]} or {shape}, received {values.shape}")
-            layers[key] = ChannelMask(values, name=_free_name(graph, f"masked_{safe}"))
+            layers[key] = ChannelMask(values, name=graph.free_name(f"masked_{safe}"))
     outputs = graph.run(
         dict(zip(graph.inputs, inputs, strict=True)),
         list(graph.outputs),
         edit=lambda key, value: layers[key](value) if key in layers else value,
     )
-    given = [*inputs, *mask_inputs] if mask_inputs else _as_given(model, inputs)
-    return _make_model(graph, given, _as_outputs(model, outputs), "masked")
+    given = [*inputs, *mask_inputs] if mask_inputs else graph.pack_inputs(inputs)
+    return _make_model(graph, given, graph.pack_outputs(outputs), "masked")
 
 
 def after(model: keras.Model, tap: str) -> tuple[keras.Model, keras.Model]:
@@ -121,10 +120,10 @@ def after(model: keras.Model, tap: str) -> tuple[keras.Model, keras.Model]:
         raise ValueError(f"tap: expected a tap that cuts the model's input off, received {tap!r}; use mask instead")
     behind = [keras.Input(graph.shape(k)[1:], dtype=graph.dtype(k), name=f"behind_{i}") for i, k in enumerate(frontier)]
     outputs = graph.run(dict(zip(frontier, behind, strict=True)), list(graph.outputs))
-    inputs = _copy_inputs(model)
+    inputs = graph.copy_inputs()
     before = graph.run(dict(zip(graph.inputs, inputs, strict=True)), frontier)
-    suffix = _make_model(graph, behind, _as_outputs(model, outputs), "after")
-    return suffix, _make_model(graph, _as_given(model, inputs), before, "before")
+    suffix = _make_model(graph, behind, graph.pack_outputs(outputs), "after")
+    return suffix, _make_model(graph, graph.pack_inputs(inputs), before, "before")
 
 
 def _make_model(graph: Graph, inputs: Any, outputs: Any, suffix: str) -> keras.Model:
@@ -146,24 +145,3 @@ def _make_model(graph: Graph, inputs: Any, outputs: Any, suffix: str) -> keras.M
             f"model: expected layers of different names in all nested models, received several named {twice!r}; "
             "rename one, since the new model holds them side by side"
         ) from None
-
-
-def _copy_inputs(model: keras.Model) -> list[Any]:
-    return [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in keras.tree.flatten(model.inputs)]
-
-
-def _as_given(model: keras.Model, inputs: list[Any]) -> Any:
-    """Inputs in the structure that the model is called with."""
-    return keras.tree.pack_sequence_as(as_functional(model)._inputs_struct, inputs)
-
-
-def _as_outputs(model: keras.Model, outputs: list[Any]) -> Any:
-    """Outputs in the structure that the model gives."""
-    return keras.tree.pack_sequence_as(as_functional(model)._outputs_struct, outputs)
-
-
-def _free_name(graph: Graph, name: str) -> str:
-    """A layer name that the model does not use: the given one, or with a number behind it."""
-    taken = {call.operation.name for call in graph.calls} | {tensor.name for tensor in graph.model.inputs}
-    numbered = (f"{name}_{i}" for i in itertools.count(2))
-    return next(free for free in itertools.chain([name], numbered) if free not in taken)

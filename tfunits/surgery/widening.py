@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tfunits.surgery.choice import find_units
-from tfunits.surgery.graph import Graph
+from tfunits.surgery.graph import Graph, as_functional
 from tfunits.surgery.rebuild import Edit, copy_numbers, rebuild
 from tfunits.surgery.units import UnitMap
 
@@ -134,9 +134,14 @@ def _check_same(model: keras.Model, wide: keras.Model) -> None:
     """Raise `ValueError` where units that read nothing are not 0."""
     generator = np.random.default_rng(0)
     shapes = [[2, *(size or 8 for size in tensor.shape[1:])] for tensor in model.inputs]
-    inputs = [generator.normal(size=shape).astype("float32") for shape in shapes]
+    # Of whole numbers, as those of words, 0 is one that every table has.
+    inputs = [
+        generator.normal(size=shape).astype("float32") if "float" in tensor.dtype else np.zeros(shape, tensor.dtype)
+        for shape, tensor in zip(shapes, model.inputs, strict=True)
+    ]
     results = [
-        keras.tree.flatten(m(keras.tree.pack_sequence_as(m.input, inputs), training=False)) for m in (model, wide)
+        keras.tree.flatten(m(keras.tree.pack_sequence_as(as_functional(m)._inputs_struct, inputs), training=False))
+        for m in (model, wide)
     ]
     for before, after in zip(*results, strict=True):
         before, after = (keras.ops.convert_to_numpy(tensor) for tensor in (before, after))

@@ -1,15 +1,14 @@
 """One rule a layer: how it passes units on."""
 
-from typing import Any
-
 import keras
 
 from tfunits import layers as own
 from tfunits.surgery.graph import Call
-from tfunits.surgery.rules.base import PerUnit, Rule, Unknown, WeightAxes
+from tfunits.surgery.rules.base import Lambda, PerUnit, Rule, Unknown, WeightAxes
 from tfunits.surgery.rules.form import (
     AlongAxis,
     Concatenate,
+    Drop,
     GetItem,
     Mask,
     Padding,
@@ -21,8 +20,9 @@ from tfunits.surgery.rules.form import (
     Reshape,
     Scale,
     Split,
+    Take,
 )
-from tfunits.surgery.rules.kernels import Depthwise, Embedding, Kernel, Separable
+from tfunits.surgery.rules.kernels import Activation, Depthwise, Embedding, Kernel, Separable
 from tfunits.surgery.rules.normalization import BatchNorm, Counted, InputNormalization, ParametricReLU, UnitNorm
 
 __all__ = ["RULES", "Kernel", "PerUnit", "Rule", "WeightAxes", "find_rule", "register"]
@@ -57,16 +57,19 @@ RULES: dict[type, Rule] = {
     keras.layers.UnitNormalization: UnitNorm(),
     keras.layers.Normalization: InputNormalization(),
     keras.layers.Rescaling: Scale(),
+    keras.layers.Activation: Activation(),
     keras.layers.PReLU: ParametricReLU(),
+    keras.layers.Lambda: Lambda(),
     keras.layers.Softmax: AlongAxis(),
     own.ChannelMask: Mask(),
+    own.TakeUnits: Take(),
     own.PositionBias: PerUnit("bias"),
     **dict.fromkeys(
         [
             *(keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.Identity),
-            *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D),
-            *(keras.layers.SpatialDropout3D, keras.layers.GaussianNoise, keras.layers.GaussianDropout),
-            *(keras.layers.AlphaDropout, keras.layers.ActivityRegularization, own.ReplicaDropout),
+            *(keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D),
+            *(keras.layers.GaussianNoise, keras.layers.GaussianDropout),
+            *(keras.layers.ActivityRegularization, own.ReplicaDropout),
             *(keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply, keras.layers.Average),
             *(keras.layers.Maximum, keras.layers.Minimum),
         ],
@@ -88,6 +91,8 @@ RULES: dict[type, Rule] = {
         ],
         _PER_MAP,
     ),
+    keras.layers.Dropout: Drop(),
+    keras.layers.AlphaDropout: Drop(),
     keras.layers.Flatten: Reshape(),
     keras.layers.Reshape: Reshape(),
     keras.layers.Permute: Permute(),
@@ -106,10 +111,10 @@ _PRIVATE: dict[str, Rule] = {
 _OPERATIONS: dict[str, Rule] = {
     **dict.fromkeys(
         [
-            *("Abs", "Absolute", "Arccos", "Arccosh", "Arcsin", "Arcsinh", "Arctan", "Arctanh", "Cast", "Cbrt", "Ceil"),
+            *("Absolute", "Arccos", "Arccosh", "Arcsin", "Arcsinh", "Arctan", "Arctanh", "Cast", "Cbrt", "Ceil"),
             *("Celu", "Clip", "Copy", "Cos", "Cosh", "Elu", "Erf", "Erfc", "Exp", "Exp2", "Expm1", "Fabs", "Floor"),
             *("Gelu", "HardShrink", "HardSigmoid", "HardSilu", "HardTanh", "Isfinite", "Isinf", "Isnan", "LeakyRelu"),
-            *("Log", "Log10", "Log1p", "Log2", "LogSigmoid", "LogicalNot", "Mish", "NanToNum", "Negative", "OnesLike"),
+            *("Log", "Log10", "Log1p", "Log2", "LogSigmoid", "LogicalNot", "NanToNum", "Negative", "OnesLike"),
             *("Reciprocal", "Relu", "Relu6", "Round", "Rsqrt", "SaturateCast", "Selu", "Sigmoid", "Sign", "Silu"),
             *("Sin", "Sinh", "SoftShrink", "Softplus", "Softsign", "SparsePlus", "SparseSigmoid", "Sqrt", "Square"),
             *("Squareplus", "StopGradient", "Tan", "TanhShrink", "Tanh", "Threshold", "Trunc", "ZerosLike"),
@@ -129,6 +134,9 @@ _OPERATIONS: dict[str, Rule] = {
     "Split": Split(),
     "Pad": Padding(),
 }
+
+# What a subclass may define anew and still compute what its base computes.
+_HARMLESS = frozenset({"from_config", "get_config", "_keras_api_export_path", "_tf_trackable_method_wrappers"})
 
 
 def register(layer: type, rule: Rule) -> None:
@@ -161,8 +169,6 @@ def find_rule(call: Call) -> Rule:
     if not isinstance(operation, keras.layers.Layer):
         return _OPERATIONS.get(type(operation).__name__, Unknown())
     rule = _rule_of_class(type(operation))
-    if isinstance(operation, keras.layers.Activation) and rule is None:
-        rule = _activation_rule(operation)
     if rule is None or (len(call.inputs) > 1 and isinstance(rule, Kernel)):
         return Unknown()
     known = {id(getattr(operation, name, None)) for name in rule.weight_axes(operation)}
@@ -176,21 +182,13 @@ def _rule_of_class(kind: type) -> Rule | None:
             return RULES[above]
         if above.__module__.startswith("keras.") and above.__name__ in _PRIVATE:
             return _PRIVATE[above.__name__]
-        if "call" in vars(above) or "build" in vars(above):
+        if any(_changes_arithmetic(above, name) for name in vars(above)):
             return None
     return None
 
 
-def _activation_rule(layer: Any) -> Rule:
-    from tfunits.surgery.rules.kernels import MIXING_ACTIVATIONS
-    from tfunits.surgery.taps import activation_name
-
-    return AlongLast() if activation_name(layer) in MIXING_ACTIVATIONS else _PER_UNIT
-
-
-class AlongLast(Rule):
-    """An activation layer that mixes the units of the last axis."""
-
-    def couple(self, call: Call, units: Any) -> None:
-        units.fix(units.layouts[call.inputs[0]][-1], f"{call.name!r} mixes it with the others")
-        units.set(call, units.layouts[call.inputs[0]])
+def _changes_arithmetic(kind: type, name: str) -> bool:
+    """Whether an attribute of a class takes the place of one of its bases' that a layer may compute with."""
+    inherited = any(hasattr(base, name) for base in kind.__bases__)
+    is_plain = name in _HARMLESS or (name.startswith("__") and name != "__call__")
+    return inherited and not is_plain

@@ -33,9 +33,34 @@ class Rule:
 
     def remake(self, call: Call, selection: "Selection") -> Any:
         """A new operation, without weights yet, for the units that are left."""
-        config = call.operation.get_config()
-        self.resize(call, config, selection)
-        return call.operation.__class__.from_config(config)
+        activation = getattr(call.operation, "activation", None)
+        is_layer = isinstance(activation, keras.layers.Layer)
+        if is_layer and activation.variables:
+            raise ValueError(
+                f"model: expected activations without weights, received {call.name!r} with a "
+                f"{type(activation).__name__} inside; make it a layer behind"
+            )
+        try:
+            config = call.operation.get_config()
+            self.resize(call, config, selection)
+            # A function of the user's own has no name by which a config could find it.
+            config.update({name: value for name, value in _functions(call.operation).items() if name in config})
+            return call.operation.__class__.from_config(config)
+        except (TypeError, NotImplementedError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"model: expected layers that can be made again from their config, received {call.name!r} of "
+                f"{type(call.operation).__name__}, which cannot ({reason}); give it get_config"
+            ) from None
+
+
+def _functions(operation: Any) -> dict[str, Any]:
+    """Options of an operation that are functions without weights: activations, initialisers, regularisers, ..."""
+    kinds = ("activation", "initializer", "regularizer", "constraint")
+    found = {name: getattr(operation, name, None) for name in dir(operation) if name.endswith(kinds)}
+    return {
+        name: value for name, value in found.items() if callable(value) and not isinstance(value, keras.layers.Layer)
+    }
 
 
 class Unknown(Rule):
@@ -50,15 +75,15 @@ class Unknown(Rule):
         for key in call.outputs:
             units.layouts[key] = units.no_units(key)
 
+
+class Lambda(Unknown):
+    """A function as a layer, which Keras would not make again from its config without being told to trust it."""
+
     def remake(self, call: Call, selection: "Selection") -> Any:
-        """The same operation, with weights of its own."""
-        try:
-            return super().remake(call, selection)
-        except (TypeError, NotImplementedError, ValueError) as error:
-            raise ValueError(
-                f"model: expected layers that can be made again from their config, received {call.name!r} of "
-                f"{type(call.operation).__name__}, which cannot ({error}); give it get_config"
-            ) from None
+        layer = call.operation
+        return keras.layers.Lambda(
+            layer.function, layer._output_shape, layer.mask, layer.arguments, name=layer.name, dtype=layer.dtype_policy
+        )
 
 
 class PerUnit(Rule):
@@ -77,7 +102,7 @@ class PerUnit(Rule):
 
     def couple(self, call: Call, units: "UnitMap") -> None:
         layout = combine(call, units)
-        if self._weights and layout[-1] is not None:
+        if any("units" in axes for axes in self.weight_axes(call.operation).values()):
             units.slot(call.operation, "units", layout[-1])
         units.set(call, layout)
 

@@ -38,7 +38,9 @@ class Reshape(Rule):
         after = units.graph.shape(made)
         found: list[np.ndarray | None] = [None] * len(after)
         for axis, ids in enumerate(layout):
-            place = None if ids is None else _find_axis(ids, axis, before, after)
+            if ids is None:
+                continue
+            place = _find_axis(ids, axis, before, after) or _tie_to_last(units, ids, axis, before, after)
             if place is None or found[place[0]] is not None:
                 units.fix(ids, f"{call.name!r} spreads it over several axes")
             else:
@@ -49,12 +51,18 @@ class Reshape(Rule):
         """With the sizes that are left, where the form is given by sizes."""
         operation = call.operation
         config = operation.get_config()
-        shape = selection.shape(call.outputs[0])
-        sizes = tuple(-1 if size is None else size for size in shape[1:])
-        if "target_shape" in config:
-            config["target_shape"] = sizes
-        elif "newshape" in config:
-            config["newshape"] = (-1, *sizes)
+        (read,), (made,) = call.inputs, call.outputs
+        shape = selection.shape(made)
+        if "axis" in config and config["axis"] is None:
+            # Squeezing must leave an axis of units of which one is left.
+            sizes = selection.units.graph.shape(read)
+            config["axis"] = [axis for axis, size in enumerate(sizes) if size == 1]
+        if shape != selection.units.graph.shape(made):
+            sizes = tuple(-1 if size is None else size for size in shape[1:])
+            if "target_shape" in config:
+                config["target_shape"] = sizes
+            elif "newshape" in config:
+                config["newshape"] = (-1, *sizes)
         return operation.__class__.from_config(config)
 
 
@@ -62,11 +70,9 @@ def _find_axis(
     ids: np.ndarray, axis: int, before: list[int | None], after: tuple[int | None, ...]
 ) -> tuple[int, np.ndarray] | None:
     """The axis along which the units of one axis stand in another form, and their order there."""
-    if None in before[1:] or None in after[1:]:
+    spread = _spread(ids, axis, before, after)
+    if spread is None:
         return None
-    shape = [1] * len(before[1:])
-    shape[axis - 1] = len(ids)
-    spread = np.broadcast_to(ids.reshape(shape), before[1:]).reshape(after[1:])
     for place in range(spread.ndim):
         lines = np.moveaxis(spread, place, -1)
         first = lines.reshape(-1, spread.shape[place])[0]
@@ -74,6 +80,27 @@ def _find_axis(
             return place + 1, first
     # One unit alone: an axis of size 1.
     return None
+
+
+def _tie_to_last(
+    units: "UnitMap", ids: np.ndarray, axis: int, before: list[int | None], after: tuple[int | None, ...]
+) -> tuple[int, np.ndarray] | None:
+    """The last axis, where a vector of units becomes a map: those of one channel are made one unit."""
+    spread = _spread(ids, axis, before, after)
+    if spread is None or spread.ndim < 2 or spread.shape[-1] == 1:
+        return None
+    lines = spread.reshape(-1, spread.shape[-1])
+    units.tie(np.tile(lines[0], len(lines)), lines.ravel(), "")
+    return spread.ndim, lines[0]
+
+
+def _spread(ids: np.ndarray, axis: int, before: list[int | None], after: tuple[int | None, ...]) -> np.ndarray | None:
+    """The unit at every position of one example in another form; None where sizes are open or examples are mixed."""
+    if None in before[1:] or None in after[1:] or np.prod(before[1:]) != np.prod(after[1:]):
+        return None
+    shape = [1] * len(before[1:])
+    shape[axis - 1] = len(ids)
+    return np.broadcast_to(ids.reshape(shape), before[1:]).reshape(after[1:])
 
 
 class Permute(Rule):
@@ -99,7 +126,10 @@ def _order(operation: Any, rank: int) -> list[int]:
         first, second = operation.axis1 % rank, operation.axis2 % rank
         axes[first], axes[second] = second, first
         return axes
-    return list(np.moveaxis(np.arange(rank).reshape((1,) * rank), operation.source, operation.destination).ravel())
+    sources, places = (np.atleast_1d(given) % rank for given in (operation.source, operation.destination))
+    moved = dict(zip(places.tolist(), sources.tolist(), strict=True))
+    rest = iter(axis for axis in axes if axis not in moved.values())
+    return [moved[place] if place in moved else next(rest) for place in axes]
 
 
 class Repeat(Rule):
@@ -149,7 +179,8 @@ class AlongAxis(Rule):
     def couple(self, call: Call, units: "UnitMap") -> None:
         layout = units.layouts[call.inputs[0]]
         axes = call.operation.axis
-        for axis in axes if isinstance(axes, list | tuple) else [axes]:
+        axes = range(len(layout)) if axes is None else np.atleast_1d(axes)
+        for axis in axes:
             units.fix(layout[axis], f"{call.name!r} mixes it with the others")
         units.set(call, combine(call, units))
 
@@ -161,6 +192,10 @@ class Reduce(Rule):
         operation = call.operation
         layout = units.layouts[call.inputs[0]]
         axes = range(len(layout)) if operation.axis is None else np.atleast_1d(operation.axis) % len(layout)
+        if 0 in axes:
+            units.fix_all(call.inputs[0], f"{call.name!r} mixes examples")
+            units.set(call, units.no_units(call.outputs[0]))
+            return
         for axis in axes:
             if layout[axis] is None:
                 continue
@@ -227,8 +262,10 @@ class GetItem(Rule):
         if keys is None or all(p is None for p in positions):
             return operation
         for axis, kept in enumerate(positions):
-            if kept is not None and isinstance(keys[axis], slice):
-                start, stop, _ = keys[axis].indices(selection.units.graph.shape(read)[axis])
+            size = selection.units.graph.shape(read)[axis]
+            # Other pieces than contiguous ones are of units that stay.
+            if kept is not None and len(kept) != size and isinstance(keys[axis], slice):
+                start, stop, _ = keys[axis].indices(size)
                 keys[axis] = slice(int((kept < start).sum()), int((kept < stop).sum()))
         return lambda tensor, *_, **__: operation(tensor, tuple(keys))
 
@@ -271,6 +308,24 @@ class Padding(Rule):
         units.set(call, layout)
 
 
+class Take(Rule):
+    """Our TakeUnits: some units along the last axis, in a given order."""
+
+    def couple(self, call: Call, units: "UnitMap") -> None:
+        layout = list(units.layouts[call.inputs[0]])
+        if layout[-1] is not None:
+            layout[-1] = layout[-1][call.operation.indices]
+        units.set(call, layout)
+
+    def resize(self, call: Call, config: dict[str, Any], selection: "Selection") -> None:
+        before, after = (selection.axis(key, -1) for key in (call.inputs[0], call.outputs[0]))
+        if before is not None and after is not None:
+            taken = np.array(call.operation.indices)[after]
+            # Of a unit that is there several times, each copy in turn.
+            nth = np.concatenate([np.arange(count) for count in np.unique(after, return_counts=True)[1]])
+            config["indices"] = (np.searchsorted(before, taken) + nth).tolist()
+
+
 class Mask(PerUnit):
     """Our ChannelMask: constants, one a unit or one a position and unit."""
 
@@ -282,6 +337,21 @@ class Mask(PerUnit):
         positions = selection.slot(call.operation, "units")
         if positions is not None:
             config["mask"] = np.take(call.operation.mask, positions, axis=-1).tolist()
+
+
+class Drop(PerUnit):
+    """Dropout whose noise may have a shape of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def resize(self, call: Call, config: dict[str, Any], selection: "Selection") -> None:
+        shape = config.get("noise_shape")
+        if shape is not None:
+            left = [selection.axis(call.inputs[0], axis) for axis in range(len(shape))]
+            config["noise_shape"] = [
+                size if kept is None or size in (None, 1) else len(kept) for size, kept in zip(shape, left, strict=True)
+            ]
 
 
 class Scale(PerUnit):

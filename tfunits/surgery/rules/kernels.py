@@ -1,7 +1,9 @@
 """Layers that multiply units with a kernel, and make new ones."""
 
+import functools
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from tfunits.surgery.graph import Call
@@ -12,8 +14,8 @@ if TYPE_CHECKING:
     from tfunits.surgery.rebuild import Selection
     from tfunits.surgery.units import UnitMap
 
-# Activations whose units depend on one another, in `activation_name`'s spelling.
-MIXING_ACTIVATIONS = frozenset({"glu", "logsoftmax", "softmax", "sparsemax"})
+# Values that tell an activation of every number alone from one that mixes units: both signs, all sizes.
+_PROBE = np.random.default_rng(0).normal(scale=2.0, size=(16, 8)).astype("float32")
 
 
 def channel_axis(layer: Any, rank: int) -> int:
@@ -28,11 +30,32 @@ def fix_other_axes(call: Call, units: "UnitMap", axis: int) -> None:
             units.fix(ids, f"{call.name!r} takes it for a position")
 
 
-def check_activation(call: Call, units: "UnitMap", ids: np.ndarray) -> None:
-    """Fix units whose activation depends on the others, or has weights."""
-    name = activation_name(call.operation)
-    if name in MIXING_ACTIVATIONS:
-        units.fix(ids, f"the {name} of {call.name!r} mixes it with the others")
+def check_activation(call: Call, units: "UnitMap", ids: np.ndarray | None) -> None:
+    """Fix units whose activation depends on the others."""
+    activation = getattr(call.operation, "activation", None)
+    if activation is not None and not _is_per_unit(activation):
+        units.fix(ids, f"the activation {activation_name(call.operation)} of {call.name!r} mixes it with the others")
+
+
+@functools.lru_cache(maxsize=256)
+def _is_per_unit(activation: Any) -> bool:
+    """Whether an activation gives some units what it gives them among others."""
+    if activation is keras.activations.linear:
+        return True
+    try:
+        whole, part = (keras.ops.convert_to_numpy(activation(given)) for given in (_PROBE, _PROBE[:, 1::2]))
+    # A function of the user's own may fail on another number of units than its own in any way.
+    except Exception:
+        return False
+    return whole.shape == _PROBE.shape and np.allclose(whole[:, 1::2], part, rtol=1e-5, atol=1e-6)
+
+
+class Activation(Rule):
+    """An activation as a layer."""
+
+    def couple(self, call: Call, units: "UnitMap") -> None:
+        check_activation(call, units, units.layouts[call.inputs[0]][-1])
+        units.set(call, units.layouts[call.inputs[0]])
 
 
 class Kernel(Rule):
@@ -59,10 +82,7 @@ class Kernel(Rule):
         layout = list(units.layouts[read]) if self._is_dense else [None] * rank
         if groups > 1 and groups == num_read:
             # Every group has one channel: a depthwise convolution under another name.
-            ids = layout[axis] = follow_multiplier(call, units, axis, count // groups)
-            if ids is not None:
-                units.slot(layer, "units", units.layouts[read][axis])
-                units.slot(layer, "out", ids)
+            layout[axis] = follow_multiplier(call, units, axis, count // groups)
         else:
             ids = units.layouts[read][axis]
             kind = "kernel" if groups == 1 else "affine"
@@ -94,12 +114,12 @@ class Kernel(Rule):
 
 def follow_multiplier(call: Call, units: "UnitMap", axis: int, multiplier: int) -> np.ndarray | None:
     """Units behind a depthwise convolution, which makes `multiplier` of each that it reads."""
-    ids = units.layouts[call.inputs[0]][axis]
+    ids = units.slot(call.operation, "units", units.layouts[call.inputs[0]][axis])
+    made = units.slot(call.operation, "out", None if ids is None else np.repeat(ids, multiplier))
     if ids is None:
         return None
     if multiplier > 1:
         units.keep_single(ids, f"{call.name!r} has a depth multiplier")
-    made = np.repeat(ids, multiplier)
     check_activation(call, units, made)
     return made
 
@@ -111,12 +131,8 @@ class Depthwise(Rule):
         rank = len(units.graph.shape(call.inputs[0]))
         axis = channel_axis(call.operation, rank)
         fix_other_axes(call, units, axis)
-        ids = units.layouts[call.inputs[0]][axis]
         layout: list[np.ndarray | None] = [None] * rank
         layout[axis] = follow_multiplier(call, units, axis, call.operation.depth_multiplier)
-        if ids is not None:
-            units.slot(call.operation, "units", ids)
-            units.slot(call.operation, "out", layout[axis])
         units.set(call, layout)
 
     def weight_axes(self, layer: Any) -> WeightAxes:

@@ -25,6 +25,14 @@ _SHARED = frozenset(
     }
 )
 
+# What these make of a unit at 0 depends on the others.
+_CENTRED = (
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    CountedLayerNormalization,
+    CountedGroupNormalization,
+)
+
 
 def _axes(layer: Any, rank: int) -> list[int]:
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
@@ -84,9 +92,13 @@ class Counted(Rule):
         if len(axes) > 1 or (self._needs_last(layer) and axes[0] != rank - 1):
             for axis in axes:
                 units.fix(layout[axis], f"{call.name!r} normalises several axes, or another than the last")
+        elif getattr(layer, "rms_scaling", False):
+            units.fix(layout[axes[0]], f"{call.name!r} scales by the deviation; use RMSNormalization")
         elif self._mixes(layer, units.graph.shape(call.inputs[0])[axes[0]]):
             is_response = isinstance(layer, LocalResponseNormalization)
             units.read(call, axes[0], kind="response" if is_response else "other")
+            if isinstance(layer, _CENTRED):
+                units.modulate(layout[axes[0]], call.name)
         if self._has_positions(layer):
             for axis in set(range(rank)) - set(axes):
                 units.fix(layout[axis], f"{call.name!r} takes it for a position")

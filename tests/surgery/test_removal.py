@@ -1,0 +1,949 @@
+"""Smaller models compute what the whole model computes with units masked, and keep all else of it."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from masked_models import (
+    CLOSE,
+    assert_removed,
+    assert_same_function,
+    assert_visible,
+    difference,
+    masked_by_hand,
+    saved_and_loaded,
+    shapes,
+)
+from sample_networks import call, chain, inputs_of, make, randomize
+
+from tfunits.layers import LocalResponseNormalization
+from tfunits.surgery import (
+    Graph,
+    chunk,
+    coupled_units,
+    find_tensors,
+    keep_units,
+    removal_error,
+    remove_units,
+    unit_layers,
+)
+
+IMAGE = (6, 6, 2)
+
+
+def convolutional() -> keras.Model:
+    """Convolutions with everything that keras-surgeon handled between them."""
+    return randomize(
+        chain(
+            layers.Conv2D(5, 3, padding="same", name="first"), layers.BatchNormalization(name="norm"),
+            layers.Activation("tanh", name="squashed"), layers.Conv2D(6, 3, name="second"),
+            layers.ReLU(name="rectified"), layers.MaxPooling2D(2, name="pooled"),
+            layers.Flatten(name="flat"), layers.Dense(7, "tanh", name="hidden"),
+            layers.Dense(3, "softmax", name="scores"), shape=IMAGE,
+        )
+    )  # fmt: skip
+
+
+def members(model: keras.Model, layer: str) -> list[dict]:
+    return [dict(unit.members) for unit in coupled_units(model, layer)]
+
+
+# keras-surgeon's published behaviours.
+
+
+def test_channels_before_flattening():
+    model = convolutional()
+    flat = [position * 6 + channel for position in range(4) for channel in (0, 4)]
+    thin = assert_removed(model, {"second": [0, 4]}, {"flat": flat})
+    assert thin.get_layer("flat").output.shape == (None, 16)
+    rows = np.delete(model.get_layer("hidden").kernel.numpy(), flat, axis=0)
+    np.testing.assert_array_equal(thin.get_layer("hidden").kernel, rows)
+
+
+def test_channels_before_batch_normalisation():
+    model = convolutional()
+    thin = assert_removed(model, {"first": [1, 2]}, {"squashed": [1, 2]})
+    for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+        before, after = (getattr(m.get_layer("norm"), name).numpy() for m in (model, thin))
+        np.testing.assert_array_equal(after, before[[0, 3, 4]])
+    np.testing.assert_array_equal(
+        thin.get_layer("second").kernel, model.get_layer("second").kernel.numpy()[:, :, [0, 3, 4]]
+    )
+
+
+def test_channels_before_concatenation():
+    inputs = keras.Input(IMAGE)
+    left, right = layers.Conv2D(4, 3, name="left")(inputs), layers.Conv2D(3, 3, name="right")(inputs)
+    joined = layers.Concatenate(name="joined")([left, right, left])
+    model = randomize(keras.Model(inputs, layers.Conv2D(2, 2, name="head")(joined)))
+    assert_removed(model, {"right": [1]}, {"joined": [5]})
+    thin = assert_removed(model, {"left": [0, 2], "right": [2]}, {"joined": [0, 2, 6, 7, 9]})
+    assert thin.get_layer("joined").output.shape[-1] == 6
+    assert members(model, "left") == [{"left": (i,)} for i in range(4)]
+    assert members(model, "joined") == [
+        *({"left": (i,)} for i in range(4)), *({"right": (i,)} for i in range(3)), *({"left": (i,)} for i in range(4)),
+    ]  # fmt: skip
+
+
+def test_channels_of_a_shared_layer():
+    """One layer that sees two inputs, and one that reads its own output."""
+    first, second = keras.Input(IMAGE), keras.Input(IMAGE)
+    shared = layers.Conv2D(4, 3, activation="tanh", name="shared")
+    joined = layers.Concatenate(name="joined")([shared(first), shared(second)])
+    model = randomize(keras.Model([first, second], layers.Conv2D(2, 2, name="head")(joined)))
+    thin = assert_removed(model, {"shared": [1]}, {"joined": [1, 5]})
+    assert thin.get_layer("shared").filters == 3
+    assert members(model, "shared") == [{"shared": (i,), "shared#2": (i,)} for i in range(4)]
+    inputs = keras.Input((5,))
+    recurrent = layers.Dense(5, "tanh", name="recurrent")
+    states = recurrent(recurrent(layers.Dense(5, "tanh", name="start")(inputs)))
+    model = randomize(keras.Model(inputs, layers.Dense(2, name="head")(states)))
+    thin = assert_removed(model, {"recurrent": [3]}, {"start": [3], "recurrent": [3], "recurrent#2": [3]})
+    assert unit_layers(thin) == {"start": 4, "recurrent": 4, "recurrent#2": 4, "head": 2}
+
+
+# Arithmetic of numpy alone, without any code of surgery.
+
+
+def test_rows_and_columns_of_kernels():
+    model = chain(
+        layers.Dense(4, "relu", name="hidden"), layers.Dense(5, "tanh", name="next"), layers.Dense(2, name="out")
+    )
+    randomize(model)
+    hidden, following, out = ([w.numpy().astype("float64") for w in layer.weights] for layer in model.layers[1:])
+    (array,) = inputs_of(model)
+    thin = remove_units(model, {"hidden": [2], "next": [0, 3]})
+    values = np.maximum(array @ hidden[0] + hidden[1], 0)
+    values[:, 2] = 0
+    values = np.tanh(values @ following[0] + following[1])
+    values[:, [0, 3]] = 0
+    np.testing.assert_allclose(thin(array), values @ out[0] + out[1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(thin.get_layer("next").kernel, np.delete(np.delete(following[0], 2, 0), [0, 3], 1))
+    assert thin.count_params() == (6 * 3 + 3) + (3 * 3 + 3) + (3 * 2 + 2)
+
+
+def test_zeroed_kernels_of_a_copy(branched_model, images):
+    """The masks of a residual network, put into the kernels of all that reads its channels."""
+    copy = keras.models.clone_model(branched_model)
+    copy.set_weights(branched_model.get_weights())
+    for name, rows in (("second", [1, 2]), ("gate", [1, 2, 5, 6]), ("scores", [1, 2, 5, 6])):
+        kernel = copy.get_layer(name).kernel.numpy()
+        kernel[..., rows, :] = 0
+        copy.get_layer(name).kernel.assign(kernel)
+    thin = remove_units(branched_model, {"second": [1, 2]})
+    assert_same_function(thin, copy, [images])
+    assert_visible(branched_model, copy, [images])
+    assert unit_layers(thin) == {"first": 2, "second": 2, "gate": 4, "scores": 5}
+    assert members(branched_model, "first") == [{"first": (i,), "second": (i,), "gate": (i, i + 4)} for i in range(4)]
+
+
+# What is tied.
+
+
+def residual_network() -> keras.Model:
+    """Two streams of three blocks each, with inner layers that nothing is tied to."""
+    inputs = keras.Input((7,))
+    streams = []
+    for side in "ab":
+        stream = layers.Dense(5, name=f"{side}_stem")(inputs)
+        for i in range(2):
+            inside = layers.Dense(4, "tanh", name=f"{side}_inside{i}")(stream)
+            stream = layers.Add(name=f"{side}_sum{i}")([stream, layers.Dense(5, name=f"{side}_out{i}")(inside)])
+        streams.append(stream)
+    joined = layers.Concatenate(name="joined")(streams)
+    return randomize(keras.Model(inputs, layers.Dense(3, name="head")(joined)))
+
+
+def test_groups_of_a_residual_stream():
+    model = residual_network()
+    group = ("a_stem", "a_out0", "a_out1")
+    assert members(model, "a_out1") == [dict.fromkeys(group, (i,)) for i in range(5)]
+    assert members(model, "a_inside0") == [{"a_inside0": (i,)} for i in range(4)]
+    read = {"a_stem": [2], "a_sum0": [2], "joined": [2]}
+    thin = assert_removed(model, {"a_out0": [2]}, read)
+    assert unit_layers(thin) == {**unit_layers(model), **dict.fromkeys(group, 4)}
+    assert_removed(model, {"a_inside1": [0], "b_sum1": [4]}, {
+        "a_inside1": [0], "b_stem": [4], "b_sum0": [4], "joined": [9],
+    })  # fmt: skip
+
+
+def test_a_unit_and_what_it_goes_with_as_text():
+    model = residual_network()
+    assert str(coupled_units(model, "a_out1")[3]) == "a_stem[3], a_out0[3], a_out1[3]"
+    assert str(coupled_units(model, "head")[1]) == "head[1]: stays, it is the model's output"
+
+
+def test_groups_of_a_grouped_convolution():
+    model = randomize(
+        chain(
+            layers.Conv2D(6, 3, name="before"), layers.ReLU(name="rectified"),
+            layers.Conv2D(9, 3, groups=3, name="grouped"), layers.ReLU(name="behind"), layers.Flatten(name="flat"),
+            layers.Dense(2), shape=IMAGE,
+        )
+    )  # fmt: skip
+    assert members(model, "before") == 3 * [{"before": (0, 2, 4)}, {"before": (1, 3, 5)}]
+    assert members(model, "grouped") == 3 * [{"grouped": (i, i + 3, i + 6)} for i in range(3)]
+    flat = [position * 9 + unit for position in range(4) for unit in (1, 4, 7)]
+    thin = assert_removed(model, {"before": [2], "grouped": [1]}, {"rectified": [0, 2, 4], "flat": flat})
+    assert thin.get_layer("grouped").kernel.shape == (3, 3, 1, 6)
+    assert thin.get_layer("grouped").groups == 3
+
+
+def test_groups_of_depthwise_convolutions_with_a_multiplier():
+    """As a layer of that name, and as a convolution of as many groups as channels."""
+    for build in (
+        lambda: layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise"),
+        lambda: layers.Conv2D(8, 3, groups=4, name="depthwise"),
+    ):
+        model = randomize(chain(layers.Conv2D(4, 1, name="before"), build(), layers.Conv2D(2, 2), shape=IMAGE))
+        assert members(model, "before") == [{"before": (i,)} for i in range(4)]
+        assert members(model, "depthwise") == [{"before": (i,)} for i in range(4) for _ in range(2)]
+        thin = assert_removed(model, {"before": [0, 2]}, {"depthwise": [0, 1, 4, 5]})
+        assert thin.get_layer("depthwise").output.shape[-1] == 4
+        thinner = remove_units(thin, {"before": [1]})
+        assert_same_function(thinner, masked_by_hand(model, {"depthwise": [0, 1, 4, 5, 6, 7]}))
+        assert_removed(model, {"depthwise": [3]}, {"depthwise": [2, 3]})
+
+
+def test_coupled_units_are_named_on_request(branched_model):
+    message = "layers: expected units that are tied to no others, received units that go with first[2], gate[2, 6]"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        remove_units(branched_model, {"second": [2]}, coupled="raise")
+    with pytest.raises(ValueError, match=re.escape("go with first[2], second[2], gate[2, 6]; name these too")):
+        remove_units(branched_model, {"rectified": [2]}, coupled="raise")
+    named = {"first": [2], "second": [2], "gate": [2, 6]}
+    remove_units(branched_model, named, coupled="raise")
+    with pytest.raises(ValueError, match=re.escape("go with gate[6]; name")):
+        remove_units(branched_model, {**named, "gate": [2]}, coupled="raise")
+    model = convolutional()
+    for name in ("second", "rectified", "pooled", "hidden"):
+        remove_units(model, {name: [1]}, coupled="raise")
+
+
+def test_units_that_must_stay_say_why():
+    inputs = keras.Input((4,))
+    stem = layers.Dense(4, name="stem")(inputs)
+    added = layers.Add(name="added")([stem, inputs])
+    hidden = layers.Dense(3, name="hidden")(added)
+    model = keras.Model(inputs, [layers.Dense(2, name="head")(hidden), hidden])
+    for name, reason in (
+        ("stem", "'added' combines it with what is no unit"),
+        ("head", "it is the model's output"),
+        ("hidden", "it is the model's output"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: expected units that can be removed, .* since {reason}"):
+            remove_units(model, {name: [0]})
+        assert reason in coupled_units(model, name)[0].reason
+        assert str(coupled_units(model, name)[0]).endswith(f"stays, {reason}")
+    assert coupled_units(convolutional(), "first")[0].reason is None
+
+
+def test_layers_whose_units_can_be_named():
+    assert unit_layers(convolutional()) == {"first": 5, "second": 6, "hidden": 7, "scores": 3}
+    assert unit_layers(make("nested")) == {
+        "inner/wide": 4, "inner/block/deep": 4, "inner#2/wide": 4, "inner#2/block/deep": 4, "head": 3,
+    }  # fmt: skip
+
+
+def test_a_name_behind_a_layer_stands_for_its_units():
+    model = convolutional()
+    thin = remove_units(model, {"second": [1]})
+    for name, index in (("rectified", 1), ("pooled", 1), ("flat", 6 * 3 + 1)):
+        again = remove_units(model, {name: [index]})
+        for left, right in zip(thin.weights, again.weights, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+# What stays as it is.
+
+
+def test_removing_nothing_is_the_identity():
+    model = convolutional()
+    for none in ({}, {"second": []}):
+        same = remove_units(model, none)
+        for left, right in zip(model.weights, same.weights, strict=True):
+            np.testing.assert_array_equal(left, right)
+        np.testing.assert_array_equal(call(same, inputs_of(model))[0], call(model, inputs_of(model))[0])
+        assert [layer.name for layer in same.layers[1:]] == [layer.name for layer in model.layers[1:]]
+
+
+def test_two_steps_are_one():
+    model = convolutional()
+    once = remove_units(model, {"first": [0, 3], "second": [1, 5], "hidden": [2]})
+    steps = remove_units(
+        remove_units(model, {"first": [3], "second": [1]}), {"first": [0], "second": [4], "hidden": [2]}
+    )
+    assert steps.name == once.name
+    for left, right in zip(once.weights, steps.weights, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_keeping_is_removing_the_rest(branched_model, images):
+    for name, kept, gone in (("second", [3, 0], [1, 2]), ("gate", [2, 5], [0, 3])):
+        keeping = keep_units(branched_model, {name: kept})
+        np.testing.assert_array_equal(keeping(images), remove_units(branched_model, {name: gone})(images))
+        assert_visible(branched_model, keeping, [images])
+    assert unit_layers(keep_units(convolutional(), {"first": [1], "hidden": [0, 6]})) == {
+        "first": 1, "second": 6, "hidden": 2, "scores": 3,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="tied to no others, received units that go with first"):
+        keep_units(branched_model, {"second": [0]}, coupled="raise")
+
+
+def test_options_of_layers_stay():
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(
+        5, "tanh", name="hidden", kernel_regularizer=keras.regularizers.L2(0.3), bias_constraint="non_neg",
+        kernel_initializer=keras.initializers.HeNormal(seed=3),
+    )(inputs)  # fmt: skip
+    frozen = layers.Dense(4, name="frozen", trainable=False, use_bias=False)(
+        layers.Dropout(0.5, seed=7, name="drop")(hidden)
+    )
+    normed = layers.BatchNormalization(epsilon=0.2, momentum=0.7, name="norm", trainable=False)(frozen)
+    model = randomize(keras.Model(inputs, layers.Dense(2, name="head", activity_regularizer="l1")(normed), name="mine"))
+    thin = assert_removed(model, {"hidden": [1], "frozen": [0]}, {"drop": [1], "norm": [0]})
+    assert thin.name == "mine_thin"
+    assert [layer.name for layer in thin.layers[1:]] == [layer.name for layer in model.layers[1:]]
+    assert [v.path for v in thin.trainable_variables] == [v.path for v in model.trainable_variables]
+    assert (thin.get_layer("norm").epsilon, thin.get_layer("norm").momentum) == (0.2, 0.7)
+    assert not thin.get_layer("frozen").use_bias
+    ours, theirs = ({**m.get_layer("hidden").get_config(), "units": 0} for m in (thin, model))
+    assert ours == theirs
+    expected = 0.3 * np.sum(np.square(np.delete(model.get_layer("hidden").kernel, 1, axis=1)))
+    np.testing.assert_allclose(float(thin.get_layer("hidden").losses[0]), expected, rtol=1e-5)
+    seeds = [m.get_layer("drop").seed_generator.state.numpy() for m in (model, thin)]
+    np.testing.assert_array_equal(*seeds)
+
+
+def test_the_given_model_is_untouched_and_shares_nothing():
+    model = convolutional()
+    (array,) = inputs_of(model, examples=16)
+    config, weights = model.get_config(), model.get_weights()
+    nodes = [len(layer._inbound_nodes) for layer in model.layers]
+    thin = remove_units(model, {"second": [0]}, masked_at="layer")
+    assert model.get_config() == config
+    assert [len(layer._inbound_nodes) for layer in model.layers] == nodes
+    before = thin(array).numpy()
+    labels = np.arange(16) % 3
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(array, labels, verbose=0)
+    assert difference([model(array).numpy()], [keras.Model.from_config(config)(array).numpy()]) > 0
+    np.testing.assert_array_equal(thin(array), before)
+    trained = model.get_weights()
+    thin.compile("sgd", "sparse_categorical_crossentropy")
+    thin.fit(array, labels, verbose=0)
+    assert np.abs(thin(array) - before).max() > CLOSE
+    for left, right in zip(trained, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert any((left != right).any() for left, right in zip(weights, trained, strict=True))
+
+
+def test_a_smaller_model_is_saved_and_loaded(tmp_path):
+    model = convolutional()
+    for options in ({}, {"masked_at": "layer"}):
+        thin = remove_units(model, {"first": [1], "second": [0, 4]}, **options)
+        assert_same_function(saved_and_loaded(thin, tmp_path), thin)
+
+
+# Nested models, several inputs and outputs.
+
+
+def test_nested_models():
+    model = make("nested")
+    read = [f"{inner}/{layer}" for inner in ("inner", "inner#2") for layer in ("wide", "block/deep", "sum")]
+    masked = {**dict.fromkeys(read, [1]), "both": [1, 5]}
+    with pytest.raises(ValueError, match="inner/wide: .* since 'wide' is shared, and elsewhere reads no units"):
+        remove_units(model, {"inner/wide": [1]})
+    inputs = keras.Input((4,))
+    behind = randomize(keras.Model(inputs, model(layers.Dense(4, "tanh", name="stem")(inputs))))
+    path = next(made.name for made in Graph(behind).calls if made.name.endswith("inner/wide"))
+    prefix = path.removesuffix("inner/wide")
+    hand = {"stem": [1], **{f"{prefix}{name}": units for name, units in masked.items()}}
+    thin = assert_removed(behind, {path: [1]}, hand)
+    assert sorted(set(unit_layers(thin).values())) == [3]
+
+
+def two_of_one_name() -> keras.Model:
+    inputs = keras.Input((6,))
+    values = inputs
+    for name in ("left", "right"):
+        inner = keras.Input((values.shape[-1],))
+        hidden = layers.Dense(5, "tanh", name="hidden")(inner)
+        values = keras.Model(
+            inner, layers.Dense(4, name="out")(layers.BatchNormalization(name="norm")(hidden)), name=name
+        )(values)
+    tail = keras.Sequential([keras.Input((4,)), layers.Dense(5, "tanh", name="hidden"), layers.Dense(2)], name="tail")
+    return randomize(keras.Model(inputs, tail(values)))
+
+
+def test_nested_models_with_layers_of_one_name(tmp_path):
+    model = two_of_one_name()
+    thin = remove_units(model, {"left/hidden": [0], "right/norm": [1, 2], "left/out": [3], "tail/hidden": [4]})
+    names = [layer.name for layer in thin.layers]
+    assert {"left_hidden", "right_hidden", "left_norm", "right_norm", "tail_hidden"} <= set(names)
+    assert [thin.get_layer(f"{n}_hidden").units for n in ("left", "right", "tail")] == [4, 3, 4]
+    (array,) = inputs_of(model)
+    values = array.astype("float64")
+    for name, gone in (("left", [0]), ("right", [1, 2])):
+        inner = model.get_layer(name)
+        kernel, bias = (w.numpy() for w in inner.get_layer("hidden").weights)
+        gamma, beta, mean, variance = (w.numpy() for w in inner.get_layer("norm").weights)
+        hidden = gamma * (np.tanh(values @ kernel + bias) - mean) / np.sqrt(variance + 1e-3) + beta
+        hidden[:, gone] = 0
+        kernel, bias = (w.numpy() for w in inner.get_layer("out").weights)
+        values = hidden @ kernel + bias
+        if name == "left":
+            values[:, 3] = 0
+    first, last = model.get_layer("tail").layers
+    hidden = np.tanh(values @ first.kernel.numpy() + first.bias.numpy())
+    hidden[:, 4] = 0
+    np.testing.assert_allclose(thin(array), hidden @ last.kernel.numpy() + last.bias.numpy(), rtol=1e-4, atol=1e-5)
+    assert_same_function(saved_and_loaded(thin, tmp_path), thin)
+
+
+def test_a_sequential_model():
+    model = make("sequential")
+    thin = assert_removed(model, {"first": [0, 4]}, {"first": [0, 4]})
+    assert thin.get_layer("first").units == 3
+    assert_removed(make("sequential_built_later"), {"first": [2]}, {"first": [2]})
+
+
+def test_several_inputs():
+    model = make("two_inputs")
+    arrays = inputs_of(model)
+    thin = assert_removed(model, {"told": [1, 2]}, {"mean": [1, 2]})
+    assert [tensor.name for tensor in thin.inputs] == ["image", "vector"]
+    assert removal_error(model, thin, {"told": [1, 2]}, arrays) < CLOSE
+
+
+def test_inputs_in_a_dict():
+    model = make("dict_inputs")
+    joined = next(made.name for made in Graph(model).calls if made.name.startswith("concatenate"))
+    thin = assert_removed(model, {"of_right": [1, 2]}, {joined: [1, 2]})
+    left, right = inputs_of(model)
+    value = thin({"right": right, "left": left})
+    np.testing.assert_array_equal(value, call(thin, [left, right])[0])
+    error = removal_error(model, thin, {"of_right": [1, 2]}, {"right": right, "left": left})
+    assert error < CLOSE
+
+
+def test_several_outputs():
+    model = make("two_outputs")
+    thin = assert_removed(model, {"hidden": [3]}, {"hidden": [3], "again": [3]})
+    assert isinstance(thin.output, list)
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(5, "tanh", name="hidden")(inputs)
+    outputs = {"value": layers.Dense(1, name="value")(hidden), "policy": layers.Dense(3, name="policy")(hidden)}
+    model = randomize(keras.Model(inputs, outputs))
+    thin = remove_units(model, {"hidden": [1]})
+    expected = masked_by_hand(model, {"hidden": [1]})
+    (array,) = inputs_of(model)
+    for name, value in thin(array).items():
+        assert difference([value.numpy()], [expected(array)[name].numpy()]) < CLOSE
+        assert difference([value.numpy()], [model(array)[name].numpy()]) > CLOSE
+
+
+def test_an_operation_graph():
+    model = make("operators")
+    low_high = {"hidden": (4,)}
+    assert members(model, "hidden")[1:3] == [{"hidden": (1, 4)}, {"hidden": (2, 5)}]
+    mixed = next(made.name for made in Graph(model).calls if made.name.startswith("maximum"))
+    thin = assert_removed(model, low_high, {mixed: [1, 4, 6]})
+    assert thin.get_layer("hidden").units == 4
+    assert shapes(thin)[mixed] == (None, 5)
+
+
+# Other formats and types.
+
+
+def channels_first() -> keras.Model:
+    options = {"data_format": "channels_first"}
+    return randomize(
+        chain(
+            layers.Conv2D(5, 3, padding="same", name="first", **options),
+            layers.BatchNormalization(axis=1, name="norm"), layers.ReLU(name="rectified"),
+            layers.MaxPooling2D(2, **options), layers.DepthwiseConv2D(2, name="depthwise", **options),
+            layers.Conv2D(6, 2, padding="same", name="second", **options), layers.GroupNormalization(3, axis=1),
+            layers.Flatten(**options, name="flat"), layers.Dense(3), shape=(2, 8, 8),
+        )
+    )  # fmt: skip
+
+
+def test_channels_first():
+    model = channels_first()
+    second = model.get_layer("second")
+    thin = remove_units(model, {"first": [1], "second": [0, 5]})
+    assert shapes(thin)["rectified"] == (None, 4, 8, 8)
+    assert thin.get_layer("flat").output.shape == (None, 4 * 9)
+    np.testing.assert_array_equal(thin.get_layer("second").kernel, np.delete(second.kernel, 1, axis=2)[..., 1:5])
+    same = remove_units(model, {})
+    try:
+        expected = call(model, inputs_of(model))
+    except Exception as error:
+        pytest.skip(f"TensorFlow cannot run this format here: {error}")
+    assert_same_function(same, model)
+    graph = Graph(model)
+    keys = find_tensors(graph, ["depthwise", "second", "flat"])
+    kept = {keys["depthwise"]: ([1], 1), keys["second"]: ([0, 5], 1)}
+    kept[keys["flat"]] = ([6 * position + unit for position in range(9) for unit in (0, 5)], 1)
+
+    def zeroed(key, value):
+        for indices, axis in [kept[key]] if key in kept else []:
+            value = value.numpy()
+            value[(slice(None),) * axis + (indices,)] = 0
+        return value
+
+    given = dict(zip(graph.inputs, inputs_of(model), strict=True))
+    (masked,) = graph.run(given, graph.outputs, edit=zeroed, inference=True)
+    assert difference(call(thin, inputs_of(model), training=False), [masked.numpy()]) < CLOSE
+    assert difference([masked.numpy()], expected) > CLOSE
+
+
+def test_mixed_precision():
+    policy = keras.mixed_precision.Policy("mixed_float16")
+    model = randomize(
+        chain(
+            layers.Conv2D(5, 3, name="conv", dtype=policy), layers.LayerNormalization(name="norm", dtype=policy),
+            layers.Flatten(dtype=policy), layers.Dense(4, "tanh", name="hidden", dtype=policy),
+            layers.Dense(2, dtype="float32"), shape=IMAGE,
+        )
+    )  # fmt: skip
+    thin = remove_units(model, {"conv": [0, 2], "hidden": [1]})
+    expected = masked_by_hand(model, {"conv": [0, 2], "norm": [0, 2], "hidden": [1]})
+    arrays = inputs_of(model)
+    # Sums in half precision, in another order.
+    assert difference(call(thin, arrays), call(expected, arrays)) < 0.02
+    assert difference(call(model, arrays), call(expected, arrays)) > 0.05
+    for layer in ("conv", "norm", "hidden"):
+        assert thin.get_layer(layer).dtype_policy.name == "mixed_float16"
+        assert {str(v.dtype) for v in thin.get_layer(layer).variables} == {"float32"}
+        assert thin.get_layer(layer).output.dtype == "float16"
+
+
+def test_inputs_of_any_size():
+    model = randomize(
+        chain(
+            layers.Conv2D(5, 3, name="conv"), layers.BatchNormalization(), layers.ReLU(name="rectified"),
+            layers.GlobalAveragePooling2D(name="pooled"), layers.Dense(2), shape=(None, None, 2),
+        )
+    )  # fmt: skip
+    arrays = [np.random.default_rng(1).normal(size=(3, 7, 9, 2)).astype("float32")]
+    assert_removed(model, {"conv": [1, 3]}, {"pooled": [1, 3]}, arrays=arrays)
+    with pytest.raises(ValueError, match="expected inputs of known size .* build it with a fixed one"):
+        remove_units(model, {"conv": [1]}, masked_at="layer")
+
+
+# The error that a removal makes.
+
+
+def test_the_error_of_a_removal(branched_model, images):
+    gone = {"second": [1, 2]}
+    thin = remove_units(branched_model, gone)
+    assert 0 <= removal_error(branched_model, thin, gone, images) < CLOSE
+    wrong = remove_units(branched_model, {"second": [0, 2]})
+    expected = masked_by_hand(branched_model, {"first": [1, 2], "joined": [1, 2, 5, 6], "gated": [1, 2, 5, 6]})
+    found = removal_error(branched_model, wrong, gone, images)
+    assert found > 0.01
+    assert found == pytest.approx(difference([wrong(images).numpy()], [expected(images).numpy()]), rel=1e-3)
+
+
+def test_what_is_not_finite_at_zero_is_masked_as_well():
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(4, "sigmoid", name="hidden")(inputs)
+    values = layers.Concatenate(name="both")([ops.log(hidden), 1.0 / hidden])
+    model = randomize(keras.Model(inputs, layers.Dense(3)(values)))
+    thin = assert_removed(model, {"hidden": [1]}, {"both": [1, 5]})
+    assert removal_error(model, thin, {"hidden": [1]}, inputs_of(model)) < CLOSE
+
+
+def test_an_error_that_is_no_number_is_not_hidden_behind_another_output():
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(4, name="hidden")(inputs)
+    model = randomize(keras.Model(inputs, [layers.Dense(2)(hidden), layers.Dense(2, name="last")(hidden)]))
+    thin = remove_units(model, {"hidden": [0]})
+    thin.get_layer("last").bias.assign([np.nan, 0])
+    assert np.isnan(removal_error(model, thin, {"hidden": [0]}, inputs_of(model)))
+
+
+# Masks at the layers that make the units.
+
+
+def masked_at_layers(model: keras.Model, masks: dict[str, list[int]], **options) -> keras.Model:
+    """Compare with masks right behind the layers that make the units."""
+    (name,) = masks
+    thin = assert_removed(model, masks, masks, masked_at="layer", **options)
+    other = remove_units(model, masks)
+    assert (
+        difference(call(other, inputs_of(model), training=False), call(thin, inputs_of(model), training=False)) > 1e-3
+    )
+    return thin
+
+
+READERS = {
+    "dense": lambda: layers.Dense(4, name="reader"),
+    "dense without bias": lambda: layers.Dense(4, use_bias=False, name="reader"),
+    "dense with activation": lambda: layers.Dense(4, "sigmoid", name="reader"),
+    "valid": lambda: layers.Conv2D(4, 3, name="reader"),
+    "valid without bias": lambda: layers.Conv2D(4, 3, use_bias=False, activation="tanh", name="reader"),
+    "valid with stride": lambda: layers.Conv2D(4, 2, strides=2, name="reader"),
+    "dilated": lambda: layers.Conv2D(4, 2, dilation_rate=2, name="reader"),
+    "same": lambda: layers.Conv2D(4, 3, padding="same", name="reader"),
+    "same with activation": lambda: layers.Conv2D(4, 3, padding="same", activation="tanh", name="reader"),
+    "same without bias": lambda: layers.Conv2D(4, 3, padding="same", use_bias=False, activation="elu", name="reader"),
+    "same with stride": lambda: layers.Conv2D(4, 3, padding="same", strides=2, name="reader"),
+    "transposed": lambda: layers.Conv2DTranspose(4, 3, strides=2, activation="tanh", name="reader"),
+    "separable": lambda: layers.SeparableConv2D(4, 3, activation="tanh", name="reader"),
+    "separable, same": lambda: layers.SeparableConv2D(4, 3, padding="same", name="reader"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_constants_behind_a_normalisation_are_folded(kind, tmp_path):
+    model = randomize(
+        chain(
+            layers.Conv2D(5, 3, padding="same", name="conv"), layers.BatchNormalization(), layers.Activation("sigmoid"),
+            READERS[kind](), layers.ReLU(max_value=2.0), layers.Flatten(), layers.Dense(3), shape=IMAGE,
+        )
+    )  # fmt: skip
+    thin = masked_at_layers(model, {"conv": [0, 3]})
+    names = [layer.name for layer in thin.layers]
+    # Where zeros of the padding are read in the place of the constant.
+    assert ("reader_shift" in names) == ("same" in kind or kind == "transposed")
+    assert thin.get_layer("conv").filters == 3
+    assert_same_function(saved_and_loaded(thin, tmp_path), thin)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_constants_that_were_folded_stay_when_more_are(padding):
+    model = randomize(
+        chain(
+            layers.Conv2D(5, 3, padding="same", name="conv"), layers.BatchNormalization(),
+            layers.Conv2D(4, 3, padding=padding, activation="tanh", name="reader"), shape=IMAGE,
+        )
+    )  # fmt: skip
+    first = remove_units(model, {"conv": [0, 3]}, masked_at="layer")
+    for options, masked in (({"masked_at": "layer"}, {"conv": [0, 2, 3]}), ({}, None)):
+        again = remove_units(first, {"conv": [1]}, **options)
+        if masked is not None:
+            assert_same_function(again, masked_by_hand(model, masked))
+        else:
+            norm = next(layer.name for layer in first.layers if isinstance(layer, layers.BatchNormalization))
+            assert_same_function(again, masked_by_hand(first, {norm: [1]}))
+            assert_visible(first, again)
+
+
+def test_the_constant_of_a_bias_by_hand():
+    """ReLU((0 - mean) gamma / deviation + beta) w, added to the reader's bias."""
+    model = randomize(
+        chain(
+            layers.Dense(4, name="made"), layers.BatchNormalization(name="norm"), layers.ReLU(),
+            layers.Dense(3, name="reader"),
+        )
+    )  # fmt: skip
+    model.get_layer("norm").beta.assign([3.0, 4.0, 5.0, -9.0])
+    gamma, beta, mean, variance = (w.numpy() for w in model.get_layer("norm").weights)
+    constant = np.maximum(-mean * gamma / np.sqrt(variance + 1e-3) + beta, 0)
+    kernel, bias = (w.numpy() for w in model.get_layer("reader").weights)
+    thin = remove_units(model, {"made": [1, 3]}, masked_at="layer")
+    expected = bias + constant[1] * kernel[1] + constant[3] * kernel[3]
+    assert np.abs(expected - bias).max() > 0.1
+    np.testing.assert_allclose(thin.get_layer("reader").bias, expected, rtol=1e-5)
+    np.testing.assert_array_equal(thin.get_layer("reader").kernel, kernel[[0, 2]])
+
+
+def test_a_constant_behind_padding_by_hand():
+    """At a corner only four of nine weights see the constant."""
+    model = randomize(
+        chain(layers.Conv2D(3, 1, name="made"), layers.BatchNormalization(name="norm"),
+              layers.Conv2D(2, 3, padding="same", name="reader"), shape=IMAGE)
+    )  # fmt: skip
+    gamma, beta, mean, variance = (w.numpy() for w in model.get_layer("norm").weights)
+    constant = (-mean * gamma / np.sqrt(variance + 1e-3) + beta)[1]
+    kernel = model.get_layer("reader").kernel.numpy()[:, :, 1]
+    shift = remove_units(model, {"made": [1]}, masked_at="layer").get_layer("reader_shift").bias.numpy()
+    np.testing.assert_allclose(shift[0, 0], constant * kernel[1:, 1:].sum(axis=(0, 1)), rtol=1e-4)
+    np.testing.assert_allclose(shift[2, 3], constant * kernel.sum(axis=(0, 1)), rtol=1e-4)
+    np.testing.assert_allclose(shift[5, 2], constant * kernel[:2].sum(axis=(0, 1)), rtol=1e-4)
+
+
+def test_without_a_constant_both_masks_are_one():
+    model = convolutional()
+    model.get_layer("norm").beta.assign(np.zeros(5))
+    model.get_layer("norm").moving_mean.assign(np.zeros(5))
+    reader, layer = (remove_units(model, {"first": [1]}, masked_at=where) for where in ("reader", "layer"))
+    assert [made.name for made in reader.layers] == [made.name for made in layer.layers]
+    for left, right in zip(reader.weights, layer.weights, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_constants_through_padding_pooling_and_flattening():
+    model = randomize(
+        chain(
+            layers.Conv2D(5, 3, name="conv"), layers.BatchNormalization(), layers.ZeroPadding2D(1),
+            layers.DepthwiseConv2D(2, padding="same"), layers.AveragePooling2D(2, padding="same"), layers.Flatten(),
+            layers.Dense(3), shape=IMAGE,
+        )
+    )  # fmt: skip
+    masked_at_layers(model, {"conv": [2, 4]})
+
+
+def test_two_readers_and_a_sum():
+    """Constants of two layers meet in the sum that both readers see."""
+    inputs = keras.Input(IMAGE)
+    first = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same", name="first")(inputs))
+    second = layers.BatchNormalization()(layers.Conv2D(4, 1, name="second")(inputs))
+    added = layers.ReLU()(layers.Add()([first, second]))
+    read = [
+        layers.Conv2D(2, 3, activation="tanh", name="valid")(added),
+        layers.Flatten()(layers.Conv2D(3, 3, padding="same", name="same")(added)),
+        layers.Dense(2, name="pooled")(layers.GlobalAveragePooling2D()(added)),
+    ]
+    model = randomize(keras.Model(inputs, read))
+    model.get_layer(index=3).beta.assign([3.0, 2.0, 2.0, 3.0])
+    thin = remove_units(model, {"first": [1]}, masked_at="layer")
+    expected = masked_by_hand(model, {"first": [1], "second": [1]})
+    assert_same_function(thin, expected)
+    assert_visible(model, expected)
+    assert difference(call(remove_units(model, {"first": [1]}), inputs_of(model)), call(thin, inputs_of(model))) > 1e-3
+
+
+def test_a_reader_behind_another_one():
+    model = randomize(
+        chain(
+            layers.Dense(5, name="made"), layers.BatchNormalization(), layers.Dense(4, name="next"),
+            layers.BatchNormalization(), layers.Activation("sigmoid"), layers.Dense(3), shape=(6,),
+        )
+    )  # fmt: skip
+    both = {"made": [1], "next": [0, 2]}
+    assert_removed(model, both, both, masked_at="layer")
+
+
+@pytest.mark.parametrize(
+    ("sees", "activation"),
+    [
+        ("one constant", None),
+        ("one constant", "tanh"),
+        ("two constants", None),
+        ("two constants", "tanh"),
+    ],
+)
+def test_a_reader_that_is_shared(sees, activation):
+    """Its two calls see different constants, or only one of them sees any."""
+    inputs = keras.Input((6,))
+    made = layers.Dense(4, name="made")(inputs)
+    shared = layers.Dense(3, activation, name="shared")
+    first = layers.BatchNormalization()(made)
+    second = layers.BatchNormalization()(made) if sees == "two constants" else layers.ReLU()(made)
+    model = randomize(keras.Model(inputs, [layers.Dense(2)(shared(first)), layers.Dense(2)(shared(second))]))
+    masked_at_layers(model, {"made": [1]})
+
+
+def test_response_normalisation_between_leaves_a_constant():
+    model = randomize(
+        chain(
+            layers.Conv2D(5, 3, name="conv"), LocalResponseNormalization(1, 1.0, 0.5, 0.75),
+            layers.BatchNormalization(),
+            layers.Conv2D(3, 2, name="reader"), shape=IMAGE,
+        )
+    )  # fmt: skip
+    masked_at_layers(model, {"conv": [2]})
+
+
+def constant_refused(build, name: str = "reader") -> None:
+    """A mask at the layer is refused, the one at the reader is not."""
+    inputs = keras.Input((5, 6))
+    made = layers.Dense(6, name="made")(inputs)
+    model = randomize(keras.Model(inputs, layers.Dense(2, name="reader")(build(made))))
+    with pytest.raises(ValueError, match=f"{name}.*: expected .*; use masked_at='reader'"):
+        remove_units(model, {"made": [1]}, masked_at="layer")
+    remove_units(model, {"made": [1]})
+
+
+REFUSED_CONSTANTS = {
+    "a normalisation reads it": (lambda x: layers.LayerNormalization(name="norm")(x + 1.0), "norm"),
+    "a response normalisation reads it": (lambda x: layers.UnitNormalization(name="norm")(x + 1.0), "norm"),
+    "a sum reads it": (lambda x: ops.sum(x + 1.0, axis=-1, keepdims=True) * x, "sum"),
+    "a normalisation makes it": (lambda x: layers.LayerNormalization(name="norm")(x), "reader"),
+    "groups make it": (lambda x: layers.GroupNormalization(2, name="norm")(x), "reader"),
+    "a gate multiplies it": (
+        lambda x: layers.Multiply()([x + 1.0, layers.Dense(1, "sigmoid")(x)]), "reader",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED_CONSTANTS)
+def test_constants_that_cannot_be_taken_in_are_refused(case):
+    constant_refused(*REFUSED_CONSTANTS[case])
+
+
+def test_the_layer_that_makes_a_constant_change_is_named():
+    model = randomize(
+        chain(layers.Dense(6, name="made"), layers.LayerNormalization(name="norm"), layers.Dense(2, name="reader"))
+    )
+    with pytest.raises(ValueError, match="reader: .* units that 'norm' changes by example"):
+        remove_units(model, {"made": [1]}, masked_at="layer")
+
+
+def test_a_gate_that_is_closed_where_the_input_is_zero_is_seen():
+    """At a network's input of zeros the constant behind this gate is zero."""
+    inputs = keras.Input((6,))
+    made = layers.Dense(4, name="made")(inputs)
+    gate = layers.Dense(1, use_bias=False, name="gate")(inputs)
+    gated = layers.Multiply()([made + 1.0, gate])
+    model = randomize(keras.Model(inputs, layers.Dense(2, name="reader")(gated)))
+    with pytest.raises(ValueError, match="reader: .* that change by example; use masked_at='reader'"):
+        remove_units(model, {"made": [1]}, masked_at="layer")
+
+
+def test_what_is_not_finite_at_other_units_does_not_matter_to_a_constant():
+    inputs = keras.Input((6,))
+    made = layers.Dense(4, name="made", use_bias=False)(inputs)
+    squashed = layers.BatchNormalization()(made)
+    both = layers.Concatenate(name="both")([squashed, ops.log(ops.abs(layers.Dense(3, use_bias=False)(inputs)))])
+    model = randomize(keras.Model(inputs, layers.Dense(2, name="reader")(both)))
+    masked_at_layers(model, {"made": [1]})
+
+
+# The last hidden layer.
+
+
+def test_a_chunk_of_the_last_hidden_layer(rng):
+    model = convolutional()
+    kernel, bias = (w.numpy().astype("float64") for w in model.get_layer("scores").weights)
+    (array,) = inputs_of(model)
+    hidden = keras.Model(model.input, model.get_layer("hidden").output)(array).numpy()
+    for kept in ([4, 0, 2], [3]):
+        part = chunk(model, kept)
+        logits = hidden[:, kept] @ kernel[kept] + bias
+        expected = np.exp(logits - logits.max(axis=1, keepdims=True))
+        expected /= expected.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(part(array), expected, rtol=1e-4, atol=1e-6)
+        assert part.get_layer("hidden").units == len(kept)
+    assert_same_function(chunk(model, range(7)), model)
+
+
+def test_a_chunk_of_a_flattened_map_or_of_shared_units(tmp_path):
+    """The other units stay, and the last layer alone does not see them."""
+    inputs = keras.Input((6,))
+    stem = layers.Dense(5, "tanh", name="stem")(inputs)
+    normed = layers.LayerNormalization(name="norm")(stem)
+    model = randomize(keras.Model(inputs, layers.Dense(3, name="scores")(normed)))
+    flat = randomize(
+        chain(
+            layers.Conv2D(3, 3, name="conv"), layers.Flatten(name="norm"), layers.Dense(3, name="scores"), shape=IMAGE
+        )
+    )
+    for whole, kept in ((model, [3, 1]), (flat, [0, 5, 40])):
+        part = chunk(whole, kept)
+        (array,) = inputs_of(whole)
+        values = keras.Model(whole.input, whole.get_layer("norm").output)(array).numpy()
+        kernel, bias = (w.numpy() for w in whole.get_layer("scores").weights)
+        np.testing.assert_allclose(part(array), values[:, kept] @ kernel[kept] + bias, rtol=1e-4, atol=1e-5)
+        assert part.get_layer("scores").kernel.shape == (len(kept), 3)
+        assert_same_function(saved_and_loaded(part, tmp_path), part)
+
+
+def test_a_chunk_of_no_unit_or_of_a_network_that_does_not_end_in_scores():
+    with pytest.raises(ValueError, match="indices: expected at least one of the 7 units"):
+        chunk(convolutional(), [])
+    with pytest.raises(ValueError, match="expected indices from 0 to 6, received \\[7\\]"):
+        chunk(convolutional(), [0, 7])
+    with pytest.raises(ValueError, match="expected every index once, received \\[1\\]"):
+        chunk(convolutional(), [1, 1])
+    with pytest.raises(ValueError, match="expected a network that ends in a dense layer"):
+        chunk(randomize(chain(layers.Conv2D(3, 3), layers.GlobalAveragePooling2D(), shape=IMAGE)), [0])
+    inputs = keras.Input((3,))
+    last = layers.Dense(3, name="scores")
+    with pytest.raises(ValueError, match="called once, received 'scores', which is shared"):
+        chunk(keras.Model(inputs, last(last(inputs))), [0])
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("layers_given", "message"),
+    [
+        (
+            {"nothing": [0]},
+            "expected layers of .*, received 'nothing'; those that make units: first, second, hidden, scores",
+        ),
+        (
+            {"scores": [0]},
+            "scores: expected units that can be removed, .* since the activation softmax of 'scores' mixes",
+        ),
+        ({"first": [5]}, r"first: expected indices from 0 to 4, received \[5\]"),
+        ({"first": [-1]}, r"first: expected indices from 0 to 4, received \[-1\]"),
+        ({"first": [0, 2, 0]}, r"first: expected every index once, received \[0\]"),
+        ({"first": [True, False]}, "first: expected indices of units, whole numbers, .* use np.flatnonzero"),
+        ({"first": np.array([True, False, True, False, False])}, "first: expected indices of units, whole numbers"),
+        ({"first": [0.5]}, "first: expected indices of units, whole numbers"),
+        ({"first": range(5)}, "first: expected at least one unit to be left, received all 5; keep one"),
+        ({"hidden": range(7)}, "hidden: expected at least one unit to be left, received all 7; keep one"),
+    ],
+)
+def test_wrong_layers_and_indices_are_refused(layers_given, message):
+    with pytest.raises(ValueError, match=message):
+        remove_units(convolutional(), layers_given)
+
+
+def test_a_layer_without_units_is_refused():
+    inputs = keras.Input((6,))
+    scaled = layers.Rescaling(2.0, name="scaled")(inputs)
+    model = randomize(keras.Model(inputs, layers.Dense(2)(layers.Dense(4, name="hidden")(scaled))))
+    for function in (
+        lambda: remove_units(model, {"scaled": [0]}),
+        lambda: keep_units(model, {"scaled": [0]}),
+        lambda: coupled_units(model, "scaled"),
+        lambda: removal_error(model, model, {"scaled": [0]}, inputs_of(model)),
+    ):
+        with pytest.raises(
+            ValueError, match="expected a layer with units, received 'scaled' of Rescaling, which has none"
+        ):
+            function()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coupled": "yes"}, "coupled: expected one of remove, raise, received 'yes'"),
+        ({"masked_at": "input"}, "masked_at: expected one of reader, layer, received 'input'"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    for function in (remove_units, keep_units):
+        with pytest.raises(ValueError, match=message):
+            function(convolutional(), {"first": [0]}, **options)
+
+
+def test_keeping_no_unit_is_refused():
+    with pytest.raises(ValueError, match="first: expected at least one unit to be left, received all 5"):
+        keep_units(convolutional(), {"first": []})
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+@pytest.mark.parametrize("build", [Subclassed, lambda: keras.Sequential([layers.Dense(3)])])
+def test_a_model_that_is_not_functional_is_refused_with_what_to_do(build):
+    model = build()
+    for function in (
+        lambda: remove_units(model, {"dense": [0]}),
+        lambda: keep_units(model, {"dense": [0]}),
+        lambda: coupled_units(model, "dense"),
+        lambda: unit_layers(model),
+        lambda: chunk(model, [0]),
+    ):
+        with pytest.raises(
+            ValueError, match="model: expected a functional Keras model, .* build it as keras.Model"
+        ) as error:
+            function()
+        assert "\n" not in str(error.value)

@@ -1,0 +1,867 @@
+"""Every layer and every Keras operation that has a rule: removed units are units at zero where they are read."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+from masked_models import (
+    CLOSE,
+    assert_removed,
+    assert_same_function,
+    assert_visible,
+    difference,
+    masked_by_hand,
+    saved_and_loaded,
+    shapes,
+)
+from sample_networks import call, inputs_of, randomize
+
+from tfunits import layers as own
+from tfunits.surgery import (
+    RULES,
+    Graph,
+    Kernel,
+    PerUnit,
+    Rule,
+    coupled_units,
+    mask,
+    register,
+    remove_units,
+    unit_layers,
+)
+from tfunits.surgery.rules import _OPERATIONS, _PRIVATE
+
+GONE = [1, 4]
+VECTOR, SEQUENCE, IMAGE, VOLUME = (7,), (8, 3), (8, 6, 3), (6, 4, 4, 2)
+_RANKS = {"1D": SEQUENCE, "2D": IMAGE, "3D": VOLUME}
+
+
+def around(build, shape: tuple[int, ...], count: int = 6) -> keras.Model:
+    """Input, "made" with units, what is built of it, "between", and "head" that reads this."""
+    inputs = keras.Input(shape)
+    made = layers.Dense(count, "sigmoid", name="made")(inputs)
+    between = layers.Identity(name="between")(build(made))
+    head = layers.Dense(3, name="head")(layers.Flatten()(between))
+    return randomize(keras.Model(inputs, head, name="around"))
+
+
+def by_rank(names: str, **options: object) -> dict:
+    """Layers of one, two and three dimensions, with their input shapes."""
+    found = {}
+    for name in names.split():
+        for suffix, shape in _RANKS.items():
+            kind = name.replace("*", suffix)
+            found[kind] = (lambda kind=kind: getattr(layers, kind)(**options), shape)
+    return found
+
+
+# Every unit of the result depends on the same unit of what is read: name of the class -> (layer, input shape).
+KEEPING = {
+    **by_rank("MaxPooling* AveragePooling*", pool_size=2),
+    **by_rank("GlobalMaxPooling* GlobalAveragePooling*", keepdims=True),
+    **by_rank("AdaptiveAveragePooling* AdaptiveMaxPooling*", output_size=2),
+    **by_rank("ZeroPadding* Cropping*"),
+    **by_rank("UpSampling*", size=2),
+    **by_rank("SpatialDropout*", rate=0.5),
+    "Resizing": (lambda: layers.Resizing(5, 7), IMAGE),
+    "CenterCrop": (lambda: layers.CenterCrop(4, 4), IMAGE),
+    "ReLU": (lambda: layers.ReLU(max_value=0.7), VECTOR),
+    "LeakyReLU": (layers.LeakyReLU, VECTOR),
+    "ELU": (layers.ELU, VECTOR),
+    "Identity": (layers.Identity, VECTOR),
+    "Dropout": (lambda: layers.Dropout(0.5), VECTOR),
+    "GaussianNoise": (lambda: layers.GaussianNoise(1.0), VECTOR),
+    "GaussianDropout": (lambda: layers.GaussianDropout(0.5), VECTOR),
+    "AlphaDropout": (lambda: layers.AlphaDropout(0.5), VECTOR),
+    "ReplicaDropout": (lambda: own.ReplicaDropout(0.5), VECTOR),
+    "ActivityRegularization": (lambda: layers.ActivityRegularization(0.1), VECTOR),
+    "Rescaling": (lambda: layers.Rescaling(3.0, offset=2.0), VECTOR),
+    "PReLU": (lambda: layers.PReLU(), SEQUENCE),
+    "Softmax": (lambda: layers.Softmax(axis=1), SEQUENCE),
+    "ChannelMask": (lambda: own.ChannelMask([1, 1, 0, 1, 1, 1]), IMAGE),
+    "PositionBias": (own.PositionBias, IMAGE),
+    "BatchNormalization": (layers.BatchNormalization, IMAGE),
+    "OwnBatchNormalization": (own.BatchNormalization, IMAGE),
+    "Activation": (lambda: layers.Activation("swish"), VECTOR),
+    "RepeatVector": (lambda: layers.RepeatVector(3), VECTOR),
+    "Reshape": (lambda: layers.Reshape((6, 8, 6)), IMAGE),
+    "DepthwiseConv1D": (lambda: layers.DepthwiseConv1D(3, activation="relu"), SEQUENCE),
+    "DepthwiseConv2D": (lambda: layers.DepthwiseConv2D(3, strides=2), IMAGE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KEEPING)
+def test_units_pass_through(kind):
+    build, shape = KEEPING[kind]
+    model = around(build(), shape)
+    thin = assert_removed(model, {"made": GONE}, {"between": GONE})
+    assert thin.get_layer("between").output.shape[-1] == 4
+    assert thin.get_layer("made").units == 4
+
+
+MERGING = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+
+
+@pytest.mark.parametrize("kind", MERGING)
+def test_units_that_are_merged_go_together(kind):
+    def build(made):
+        other = layers.Dense(6, "tanh", name="other")(made)
+        return getattr(layers, kind)(name="merged")([made, other])
+
+    model = around(build, VECTOR)
+    thin = assert_removed(model, {"other": GONE}, {"between": GONE, "made": GONE})
+    assert unit_layers(thin) == {"made": 4, "other": 4, "head": 3}
+    assert [unit.members for unit in coupled_units(model, "made")] == [{"made": (i,), "other": (i,)} for i in range(6)]
+
+
+# Layers that read all units and make new ones: class -> (layer, input shape).
+MAKING = {
+    "Dense": (lambda: layers.Dense(5, "relu", name="reader"), SEQUENCE),
+    **{
+        f"Conv{suffix}": (lambda s=suffix: getattr(layers, f"Conv{s}")(5, 2, name="reader"), shape)
+        for suffix, shape in _RANKS.items()
+    },
+    **{
+        f"Conv{suffix}Transpose": (
+            lambda s=suffix: getattr(layers, f"Conv{s}Transpose")(5, 2, strides=2, name="reader"), shape,
+        )
+        for suffix, shape in _RANKS.items()
+    },
+    **{
+        f"SeparableConv{suffix}": (
+            lambda s=suffix: getattr(layers, f"SeparableConv{s}")(5, 2, depth_multiplier=2, name="reader"),
+            _RANKS[suffix],
+        )
+        for suffix in ("1D", "2D")
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MAKING)
+def test_units_are_read_and_new_ones_are_made(kind):
+    """Units before the layer and behind it, alone and together."""
+    build, shape = MAKING[kind]
+    model = around(build(), shape)
+    assert unit_layers(model) == {"made": 6, "reader": 5, "head": 3}
+    assert_removed(model, {"made": GONE}, {"made": GONE})
+    assert_removed(model, {"reader": [0, 3]}, {"between": [0, 3]})
+    thin = assert_removed(model, {"made": GONE, "reader": [0, 3]}, {"made": GONE, "between": [0, 3]})
+    assert unit_layers(thin) == {"made": 4, "reader": 3, "head": 3}
+    # Nothing is tied to a unit that only a kernel reads.
+    assert [unit.members for unit in coupled_units(model, "made")] == [{"made": (i,)} for i in range(6)]
+
+
+def test_columns_of_an_embedding_are_units():
+    words = keras.Input((4,), dtype="int32")
+    embedded = layers.Embedding(7, 5, name="table")(words)
+    model = randomize(keras.Model(words, layers.Dense(2)(layers.Flatten(name="flat")(embedded))))
+    gone = [step * 5 + unit for step in range(4) for unit in GONE]
+    thin = assert_removed(model, {"table": GONE}, {"flat": gone})
+    np.testing.assert_array_equal(
+        thin.get_layer("table").embeddings, np.delete(model.get_layer("table").embeddings.numpy(), GONE, axis=1)
+    )
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_a_concatenation_of_units_and_of_positions(axis):
+    def build(made):
+        other = layers.Dense(6, "tanh", name="other")(made)
+        return layers.Concatenate(axis=axis)([other, made])
+
+    model = around(build, SEQUENCE)
+    if axis == -1:
+        assert_removed(model, {"made": GONE}, {"made": GONE, "between": [7, 10]})
+        assert_removed(model, {"other": GONE}, {"between": GONE})
+        assert coupled_units(model, "made")[1].members == {"made": (1,)}
+    else:
+        assert_removed(model, {"made": GONE}, {"made": GONE, "between": GONE})
+        assert coupled_units(model, "made")[1].members == {"made": (1,), "other": (1,)}
+
+
+def test_flattened_units_stand_at_every_position():
+    model = around(lambda made: layers.Flatten(name="flat")(made), SEQUENCE)
+    gone = [step * 6 + unit for step in range(8) for unit in GONE]
+    thin = assert_removed(model, {"made": GONE}, {"between": gone})
+    assert thin.get_layer("flat").output.shape == (None, 32)
+
+
+def test_a_permutation_moves_units_to_another_axis():
+    model = around(lambda made: layers.Permute((2, 1), name="turned")(made), SEQUENCE)
+    thin = remove_units(model, {"made": GONE})
+    assert thin.get_layer("turned").output.shape == (None, 4, 8)
+    turned_back = randomize(around(lambda made: layers.Permute((2, 1))(layers.Permute((2, 1))(made)), SEQUENCE))
+    assert_removed(turned_back, {"made": GONE}, {"between": GONE})
+    assert_same_function(thin, masked_by_hand(model, {"made": GONE}))
+
+
+def test_a_constant_normalization_of_the_input_stays_as_it_is():
+    for axis in (-1, None):
+        norm = layers.Normalization(axis=axis, name="norm")
+        norm.adapt(np.random.default_rng(0).normal(3, 2, size=(20, 7)).astype("float32"))
+        inputs = keras.Input(VECTOR)
+        hidden = layers.Dense(6, "tanh", name="hidden")(norm(inputs))
+        model = keras.Model(inputs, layers.Dense(2)(hidden))
+        thin = assert_removed(model, {"hidden": GONE}, {"hidden": GONE})
+        np.testing.assert_allclose(thin.get_layer("norm")(np.ones((1, 7))), norm(np.ones((1, 7))), rtol=1e-6)
+
+
+def test_statistics_behind_units_must_stay():
+    norm = layers.Normalization(name="norm")
+    norm.adapt(np.random.default_rng(0).normal(size=(20, 6)).astype("float32"))
+    model = around(norm, VECTOR)
+    with pytest.raises(ValueError, match="made: expected units that can be removed.*'norm' holds statistics"):
+        remove_units(model, {"made": [0]})
+
+
+# Layers that mix units and keep count of those that are gone: name -> (layer, input shape).
+COUNTING = {
+    "LayerNormalization": (lambda: layers.LayerNormalization(name="norm"), SEQUENCE),
+    "LayerNormalization without weights": (
+        lambda: layers.LayerNormalization(center=False, scale=False, name="norm"), SEQUENCE,
+    ),
+    "RMSNormalization": (lambda: layers.RMSNormalization(epsilon=0.1, name="norm"), SEQUENCE),
+    "GroupNormalization": (lambda: layers.GroupNormalization(3, name="norm"), IMAGE),
+    "GroupNormalization of one group": (lambda: layers.GroupNormalization(1, epsilon=0.1, name="norm"), VECTOR),
+    "GroupNormalization of single units": (lambda: layers.GroupNormalization(-1, name="norm"), IMAGE),
+    "LocalResponseNormalization": (lambda: own.LocalResponseNormalization(2, 1.0, 0.5, 0.75, name="norm"), IMAGE),
+    "UnitNormalization": (lambda: layers.UnitNormalization(name="norm"), SEQUENCE),
+    "CountedLayerNormalization": (
+        lambda: own.CountedLayerNormalization(6 * [True], num_counted=9, name="norm"), SEQUENCE,
+    ),
+    "CountedRMSNormalization": (
+        lambda: own.CountedRMSNormalization([True] * 5 + [False], num_counted=9, name="norm"), SEQUENCE,
+    ),
+    "CountedGroupNormalization": (
+        lambda: own.CountedGroupNormalization([0, 0, 0, 2, 2, 1], counted=6 * [True], num_counted=4, name="norm"),
+        IMAGE,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", COUNTING)
+def test_normalisations_over_units_count_as_before(kind, tmp_path):
+    """At once, in two steps, and after a save in between."""
+    build, shape = COUNTING[kind]
+    model = around(build(), shape)
+    gone = [0, 1, 4]
+    masked = {"made": gone, "between": gone}
+    thin = assert_removed(model, {"made": gone}, masked)
+    expected = masked_by_hand(model, masked)
+    first = saved_and_loaded(remove_units(model, {"made": [1, 4]}), tmp_path)
+    assert_same_function(remove_units(first, {"made": [0]}), expected)
+    assert_same_function(saved_and_loaded(thin, tmp_path), expected)
+    assert thin.get_layer("norm").output.shape[-1] == 3
+    for weight in thin.get_layer("norm").weights:
+        assert weight.shape == (3,)
+
+
+@pytest.mark.parametrize("kind", ["LayerNormalization", "GroupNormalization"])
+def test_counted_normalisations_keep_their_options(kind):
+    options = {"epsilon": 0.2, "gamma_regularizer": "l2", "beta_constraint": "non_neg", "trainable": False}
+    model = around(getattr(layers, kind)(name="norm", **({"groups": 2} if kind[0] == "G" else {}), **options), SEQUENCE)
+    norm = remove_units(model, {"made": GONE}).get_layer("norm")
+    assert norm.epsilon == 0.2
+    assert not norm.trainable
+    assert isinstance(norm.gamma.regularizer, keras.regularizers.L2)
+    assert isinstance(norm.beta.constraint, keras.constraints.NonNeg)
+
+
+def test_a_normalisation_whose_units_stay_keeps_its_class():
+    model = around(
+        lambda made: layers.Dense(5, name="between_them")(layers.LayerNormalization(name="norm")(made)), VECTOR
+    )
+    thin = assert_removed(model, {"between_them": [2]}, {"between": [2]})
+    assert type(thin.get_layer("norm")) is layers.LayerNormalization
+
+
+REFUSED_LAYERS = {
+    "softmax": (lambda: layers.Softmax(name="culprit"), VECTOR),
+    "softmax as activation": (lambda: layers.Activation("softmax", name="culprit"), VECTOR),
+    "log-softmax as activation": (lambda: layers.Activation("log_softmax", name="culprit"), VECTOR),
+    "TensorFlow's softmax": (lambda: layers.Activation(tf.nn.softmax, name="culprit"), VECTOR),
+    "an activation that mixes units": (
+        lambda: layers.Activation(lambda x: x - ops.mean(x, axis=-1, keepdims=True), name="culprit"), VECTOR,
+    ),
+    "an activation with a constant a unit": (
+        lambda: layers.Activation(lambda x: x * np.arange(6, dtype="float32"), name="culprit"), VECTOR,
+    ),
+    "scaled by the deviation": (lambda: layers.LayerNormalization(rms_scaling=True, name="culprit"), VECTOR),
+    "several axes": (lambda: layers.LayerNormalization(axis=[1, 2], name="culprit"), SEQUENCE),
+    "a function": (lambda: layers.Lambda(lambda x: 2.0 * x, name="culprit"), VECTOR),
+    "recurrent": (lambda: layers.LSTM(4, name="culprit"), SEQUENCE),
+    "a mixture of positions": (lambda: layers.EinsumDense("abc,cd->abd", (8, 4), name="culprit"), SEQUENCE),
+    "wrapped": (lambda: layers.TimeDistributed(layers.Dense(4), name="culprit"), SEQUENCE),
+    "a gate of scales": (lambda: layers.Rescaling(np.arange(6.0), name="culprit"), VECTOR),
+    "units become positions": (
+        lambda: lambda made: layers.Conv1D(4, 2, name="culprit")(layers.Permute((2, 1))(made)), SEQUENCE,
+    ),
+    "pooled as positions": (
+        lambda: lambda made: layers.MaxPooling1D(2, name="culprit")(layers.Permute((2, 1))(made)), SEQUENCE,
+    ),
+    "normalised as positions": (
+        lambda: lambda made: layers.BatchNormalization(name="culprit")(layers.Permute((2, 1))(made)), SEQUENCE,
+    ),
+    "grouped as positions": (
+        lambda: lambda made: layers.GroupNormalization(2, name="culprit")(layers.Permute((2, 1))(made)), SEQUENCE,
+    ),
+    "a slope a position": (lambda: lambda made: layers.PReLU(name="culprit")(layers.Permute((2, 1))(made)), SEQUENCE),
+    "attention": (lambda: lambda made: layers.MultiHeadAttention(2, 2, name="culprit")(made, made), SEQUENCE),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:You passed `rms_scaling", "ignore:The object being serialized includes a `lambda`")
+@pytest.mark.parametrize("kind", REFUSED_LAYERS)
+def test_what_cannot_be_followed_is_refused_by_name_and_kept_otherwise(kind):
+    build, shape = REFUSED_LAYERS[kind]
+    inputs = keras.Input(shape)
+    made = layers.Dense(6, name="made")(layers.Dense(5, "relu", name="earlier")(inputs))
+    model = randomize(keras.Model(inputs, layers.Dense(3, name="head")(layers.Flatten()(build()(made)))))
+    with pytest.raises(ValueError, match="made: expected units that can be removed.*'culprit'"):
+        remove_units(model, {"made": GONE})
+    assert all("'culprit'" in unit.reason for unit in coupled_units(model, "made"))
+    assert_removed(model, {"earlier": [2]}, {"earlier": [2]})
+
+
+def test_units_joined_with_the_input_stay():
+    inputs = keras.Input((6,))
+    made = layers.Dense(6, "relu", name="made")(inputs)
+    joined = layers.Concatenate(name="joined")([made, inputs])
+    added = layers.Add(name="added")([layers.Dense(6, name="other")(joined), inputs])
+    model = randomize(keras.Model(inputs, layers.Dense(2, name="head")(added)))
+    with pytest.raises(ValueError, match="other: .* since 'added' combines it with what is no unit"):
+        remove_units(model, {"other": [0]})
+    with pytest.raises(ValueError, match="joined: .* since it is no unit"):
+        remove_units(model, {"joined": [6]})
+    assert_removed(model, {"joined": [1]}, {"joined": [1]})
+
+
+def test_a_gate_of_one_number_stays_and_does_not_tie_units():
+    def build(made):
+        return layers.Multiply(name="gated")([made, layers.Dense(1, "sigmoid", name="gate")(made)])
+
+    model = around(build, VECTOR)
+    assert_removed(model, {"made": GONE}, {"made": GONE, "between": GONE})
+    assert coupled_units(model, "made")[2].members == {"made": (2,)}
+    assert "'gated' spreads it over other units" in coupled_units(model, "gate")[0].reason
+
+
+def test_a_map_for_one_unit_of_a_vector_is_spread_over_positions():
+    def build(made):
+        pooled = layers.GlobalAveragePooling2D(name="pooled")(made)
+        squeezed = layers.Dense(3, "tanh", name="squeeze")(pooled)
+        gate = layers.Dense(6, "sigmoid", name="gate")(squeezed)
+        return layers.Multiply(name="gated")([made, layers.Reshape((1, 1, 6))(gate)])
+
+    model = around(build, IMAGE)
+    assert_removed(model, {"gate": GONE}, {"pooled": GONE, "between": GONE})
+    assert_removed(model, {"squeeze": [0]}, {"squeeze": [0]})
+    assert [u.members for u in coupled_units(model, "gate")] == [{"made": (i,), "gate": (i,)} for i in range(6)]
+    assert [u.members for u in coupled_units(model, "squeeze")] == [{"squeeze": (i,)} for i in range(3)]
+
+
+# Operations on every number alone: class -> (expression of values in (0, 1), whether the result is a constant of 0).
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z][a-z])", "_", name).lower()
+
+
+SHIFTED = {"Arccosh": 1.5, "Ceil": -0.5, "Round": 0.3, "Sign": -0.5, "Trunc": 0.5, "Floor": 0.5, "Fix": 0.5}
+PAIRED = (
+    "Add", "Subtract", "Multiply", "Divide", "DivideNoNan", "TrueDivide", "FloorDivide", "Power", "Mod", "Maximum",
+    "Minimum", "Fmax", "Fmin", "Arctan2", "Hypot", "Logaddexp", "Equal", "NotEqual", "Greater", "GreaterEqual", "Less",
+    "LessEqual", "LogicalAnd", "LogicalOr", "LogicalXor",
+)  # fmt: skip
+# Nothing of the unit is left in the result, or the same at every unit.
+CONSTANT = ("ZerosLike", "Isinf", "Isnan", "LogicalNot", "LogicalXor", "Equal")
+SPECIAL = {
+    "Cast": lambda x: ops.cast(x, "float16"), "Clip": lambda x: ops.clip(x, 0.3, 0.8),
+    "SaturateCast": lambda x: ops.saturate_cast(x, "float16"), "Threshold": lambda x: ops.threshold(x, 0.5, 0.1),
+    "Where": lambda x: ops.where(x > 0.5, x, 2.0 - x), "StopGradient": ops.stop_gradient,
+    "Floor": lambda x: ops.floor(4 * x),
+    "Ceil": lambda x: ops.ceil(4 * x), "Round": lambda x: ops.round(4 * x), "Trunc": lambda x: ops.trunc(4 * x),
+    "Sign": lambda x: ops.sign(x - 0.5), "Arccosh": lambda x: ops.arccosh(x + 1.0),
+    "HardShrink": lambda x: ops.hard_shrink(x, 0.5), "SoftShrink": lambda x: ops.soft_shrink(x, 0.5),
+    "NanToNum": lambda x: ops.nan_to_num(x / 0.5), "Copy": ops.copy,
+}  # fmt: skip
+RANKED = (
+    "AveragePool", "MaxPool", "AdaptiveAveragePool", "AdaptiveMaxPool", "Resize", "Reshape", "ExpandDims", "Squeeze",
+    "Ravel", "Transpose", "Swapaxes", "Moveaxis", "Mean", "Sum", "Max", "Min", "Amax", "Amin", "Prod", "Std", "Var",
+    "Softmax", "LogSoftmax", "Concatenate", "GetItem", "Split", "Pad",
+)  # fmt: skip
+SINGLE = sorted(set(_OPERATIONS) - set(PAIRED) - set(RANKED))
+
+
+def operation_of(name: str):
+    if name in SPECIAL:
+        return SPECIAL[name]
+    function = getattr(ops, _snake(name))
+    return (lambda x: function(x, 0.5 * x * x + 0.2)) if name in PAIRED else function
+
+
+def kinds_of(model: keras.Model) -> set[str]:
+    return {type(made.operation).__name__ for made in Graph(model).calls}
+
+
+@pytest.mark.parametrize("name", [*SINGLE, *PAIRED])
+def test_operations_on_every_number_alone(name):
+    function = operation_of(name)
+    model = around(lambda made: ops.cast(function(made), "float32"), VECTOR)
+    assert name in kinds_of(model)
+    expected = masked_by_hand(model, {"between": GONE})
+    thin = remove_units(model, {"made": GONE})
+    assert thin.get_layer("between").output.shape == (None, 4)
+    assert_same_function(thin, expected)
+    if name not in CONSTANT:
+        arrays = inputs_of(model)
+        assert difference(call(expected, arrays), call(model, arrays)) > CLOSE
+
+
+def in_channels_first(function):
+    """Keras knows the shape of adaptive pooling as an operation in this format only."""
+    return lambda x: ops.moveaxis(function(ops.moveaxis(x, -1, 1)), 1, -1)
+
+
+# Operations that change the form or reduce: (class, expression, input shape, positions masked in the result).
+FORM = {
+    "average pool": ("AveragePool", lambda x: ops.average_pool(x, 2), IMAGE, GONE),
+    "max pool": ("MaxPool", lambda x: ops.max_pool(x, 2), IMAGE, GONE),
+    "adaptive average pool": (
+        "AdaptiveAveragePool", in_channels_first(lambda x: ops.adaptive_average_pool(x, (2, 2), "channels_first")),
+        IMAGE, GONE,
+    ),
+    "adaptive max pool": (
+        "AdaptiveMaxPool", in_channels_first(lambda x: ops.adaptive_max_pool(x, (2, 2), "channels_first")),
+        IMAGE, GONE,
+    ),
+    "resize": ("Resize", lambda x: ops.image.resize(x, (5, 5)), IMAGE, GONE),
+    "reshape of positions": ("Reshape", lambda x: ops.reshape(x, (-1, 48, 6)), IMAGE, GONE),
+    "reshape to a vector": (
+        "Reshape", lambda x: ops.reshape(x, (-1, 48)), SEQUENCE, [6 * i + j for i in range(8) for j in GONE],
+    ),
+    "a new axis": ("ExpandDims", lambda x: ops.expand_dims(x, 1), SEQUENCE, GONE),
+    "squeeze": ("Squeeze", lambda x: ops.squeeze(ops.expand_dims(x, 1), 1), SEQUENCE, GONE),
+    "squeeze everything": ("Squeeze", lambda x: ops.squeeze(ops.expand_dims(x, 1)), SEQUENCE, GONE),
+    "transpose of positions": ("Transpose", lambda x: ops.transpose(x, (0, 2, 1, 3)), IMAGE, GONE),
+    "transpose and back": (
+        "Transpose", lambda x: ops.transpose(ops.transpose(x, (0, 2, 1)), (0, 2, -2)), SEQUENCE, GONE,
+    ),
+    "swapaxes": ("Swapaxes", lambda x: ops.swapaxes(x, 1, -2), IMAGE, GONE),
+    "moveaxis": ("Moveaxis", lambda x: ops.moveaxis(x, 1, 2), IMAGE, GONE),
+    "moveaxis of several": ("Moveaxis", lambda x: ops.moveaxis(ops.moveaxis(x, [-1], [1]), [1], [-1]), IMAGE, GONE),
+    **{
+        f"{name.lower()} of positions": (name, lambda x, f=name.lower(): getattr(ops, f)(x, axis=1), SEQUENCE, GONE)
+        for name in ("Mean", "Sum", "Max", "Min", "Amax", "Amin", "Prod", "Std", "Var")
+    },
+    "mean of all positions": ("Mean", lambda x: ops.mean(x, axis=(1, 2), keepdims=True), IMAGE, GONE),
+    "softmax over positions": ("Softmax", lambda x: ops.softmax(x, axis=1), SEQUENCE, GONE),
+    "log-softmax over positions": ("LogSoftmax", lambda x: ops.log_softmax(x, axis=-2), SEQUENCE, GONE),
+    "concatenation": ("Concatenate", lambda x: ops.concatenate([2.0 * x, x * x], axis=-1), VECTOR, [1, 4, 7, 10]),
+    "concatenation of positions": ("Concatenate", lambda x: ops.concatenate([2.0 * x, x], axis=1), SEQUENCE, GONE),
+    "slice of positions": ("GetItem", lambda x: x[:, 1:-1:2], SEQUENCE, GONE),
+    "one position": ("GetItem", lambda x: x[:, 3], SEQUENCE, GONE),
+    "slice of units": ("GetItem", lambda x: x[..., 1:5], SEQUENCE, [0, 3]),
+    "slice of units from the end": ("GetItem", lambda x: x[:, :, -5:], SEQUENCE, [0, 3]),
+    "slice of units behind a removed one": ("GetItem", lambda x: x[..., 3:], SEQUENCE, [1]),
+    "all units": ("GetItem", lambda x: x[:, 2:, :], SEQUENCE, GONE),
+    "padding of positions": (
+        "Pad", lambda x: ops.pad(x, [[0, 0], [1, 2], [0, 0]], constant_values=3.0), SEQUENCE, GONE,
+    ),
+    "reflected positions": ("Pad", lambda x: ops.pad(x, [[0, 0], [1, 2], [0, 0]], mode="reflect"), SEQUENCE, GONE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FORM)
+def test_operations_that_change_the_form(case, tmp_path):
+    name, function, shape, masked = FORM[case]
+    model = around(function, shape)
+    assert name in kinds_of(model)
+    thin = assert_removed(model, {"made": GONE}, {"between": masked})
+    # Keras itself cannot load a model with this operation.
+    if not name.startswith("Adaptive"):
+        assert_same_function(saved_and_loaded(thin, tmp_path), thin)
+
+
+FUSED = {
+    "max over units": lambda x: ops.max(x, axis=-1, keepdims=True),
+    "mean over units": lambda x: ops.mean(x, axis=-1, keepdims=True),
+    "mean over everything": lambda x: x - ops.mean(x),
+    "mean over examples": lambda x: x - ops.mean(x, axis=0),
+    "softmax over units": ops.softmax,
+    "softmax over everything": lambda x: ops.softmax(x, axis=None),
+    "log-softmax over units": ops.log_softmax,
+    "every second unit": lambda x: x[..., ::2],
+    "units in reverse": lambda x: x[..., ::-1],
+    "a single unit": lambda x: x[..., 2],
+    "units by a list": lambda x: ops.take(x, [0, 2], axis=-1),
+    "a new axis by index": lambda x: x[:, None],
+    "an array": lambda x: x + np.arange(6, dtype="float32"),
+    "a variable": lambda x: x * keras.Variable(np.arange(6, dtype="float32")),
+    "padded units": lambda x: ops.pad(x, [[0, 0], [0, 0], [1, 2]]),
+    "examples become positions": lambda x: ops.reshape(x, (-1, 6)),
+    "examples become units": lambda x: ops.expand_dims(ops.ravel(x), -1),
+    "examples change places": lambda x: ops.transpose(x, (1, 0, 2)),
+    "a product of matrices": lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1))),
+    "einsum": lambda x: ops.einsum("abc,abd->acd", x, x),
+    "a sort": lambda x: ops.sort(x, axis=-1),
+    "a sum over time": lambda x: ops.cumsum(x, axis=-1),
+    "a roll": lambda x: ops.roll(x, 1, axis=-1),
+    "units in reverse by flip": lambda x: ops.flip(x, axis=-1),
+    "a tile": lambda x: ops.tile(x, (1, 1, 2)),
+    "a stack": lambda x: ops.stack([x, x], axis=-1),
+    "a norm": lambda x: ops.normalize(x, axis=-1),
+    "layer normalisation": lambda x: ops.layer_normalization(x, axis=-1),
+    "halves that gate": lambda x: ops.glu(x),
+    "an argmax": lambda x: ops.cast(ops.argmax(x, axis=-1), "float32"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FUSED)
+def test_operations_that_mix_units_are_refused_by_name(case):
+    inputs = keras.Input(SEQUENCE)
+    made = layers.Dense(6, name="made")(layers.Dense(5, "tanh", name="earlier")(inputs))
+    mixed = FUSED[case](made)
+    model = keras.Model(inputs, [layers.Dense(3, name="head")(made), mixed * 1.0])
+    culprit = "|".join(made.name for made in Graph(model).calls if not isinstance(made.operation, layers.Layer))
+    with pytest.raises(ValueError, match=f"made: expected units that can be removed.*'({culprit})'"):
+        remove_units(model, {"made": [2]})
+    thin = remove_units(model, {"earlier": [2]})
+    assert_same_function(thin, masked_by_hand(model, {"earlier": [2]}))
+
+
+def test_what_cannot_be_made_again_is_refused_by_name():
+    model = around(lambda x: ops.clip(x, 0.0, np.arange(1, 7, dtype="float32")), VECTOR)
+    with pytest.raises(ValueError, match="made: .* since 'clip.*' combines it with an array of constants"):
+        remove_units(model, {"made": [0]})
+    with pytest.raises(ValueError, match="model: expected layers that can be made again .*'clip.*' of Clip"):
+        remove_units(model, {})
+
+
+def test_a_sum_over_units_reads_them():
+    model = around(lambda x: ops.sum(x, axis=-1, keepdims=True) * x, SEQUENCE)
+    assert_removed(model, {"made": GONE}, {"made": GONE, "between": GONE})
+    assert coupled_units(model, "made")[1].members == {"made": (1,)}
+
+
+@pytest.mark.parametrize("sections", [2, 3, [2], [1, 5]])
+def test_pieces_of_units(sections):
+    def build(made):
+        parts = ops.split(made, sections, axis=-1)
+        return ops.concatenate([part * (2.0 + i) for i, part in enumerate(parts[::-1])], axis=-1)
+
+    model = around(build, SEQUENCE)
+    ends = np.split(np.arange(6), sections)[::-1]
+    order = np.concatenate(ends).tolist()
+    assert_removed(model, {"made": GONE}, {"between": [order.index(i) for i in GONE]})
+
+
+def test_halves_that_are_added_are_tied():
+    model = around(lambda x: sum(ops.split(x, 2, axis=-1)), VECTOR)
+    thin = assert_removed(model, {"made": [1]}, {"between": [1]})
+    assert thin.get_layer("made").units == 4
+    assert [unit.members for unit in coupled_units(model, "made")][:3] == [{"made": (i, i + 3)} for i in range(3)]
+
+
+def test_pieces_of_positions_are_tied_where_they_are_added():
+    model = around(lambda x: sum(ops.split(x, 4, axis=1)), SEQUENCE)
+    assert_removed(model, {"made": GONE}, {"between": GONE})
+
+
+def test_a_slice_that_would_be_empty_is_refused():
+    model = around(lambda x: ops.concatenate([x[..., :2], x], axis=-1), VECTOR)
+    with pytest.raises(ValueError, match="get_item.*: expected at least one unit to be left, received all 2"):
+        remove_units(model, {"made": [0, 1]})
+    assert_removed(model, {"made": [0, 5]}, {"between": [0, 2, 7]})
+
+
+def test_one_unit_that_is_left_keeps_its_axis():
+    """Squeezing takes the axes that were of size 1 before, and no others."""
+    model = around(lambda x: ops.squeeze(ops.expand_dims(x, 1)), SEQUENCE)
+    gone = [0, 1, 2, 4, 5]
+    thin = assert_removed(model, {"made": gone}, {"between": gone})
+    assert thin.get_layer("between").output.shape == (None, 8, 1)
+
+
+def test_a_vector_that_becomes_a_map_is_removed_by_channels():
+    def build(made):
+        grown = layers.Dense(24, "tanh", name="grown")(made)
+        return layers.Conv2D(4, 2, name="conv")(layers.Reshape((2, 3, 4), name="map")(grown))
+
+    model = around(build, VECTOR)
+    gone = [position * 4 + 1 for position in range(6)]
+    thin = assert_removed(model, {"grown": [9]}, {"grown": gone})
+    assert shapes(thin)["map"] == (None, 2, 3, 3)
+    assert coupled_units(model, "grown")[9].members == {"grown": tuple(gone)}
+
+
+def test_a_form_without_whole_channels_ties_no_more_than_it_must():
+    model = around(lambda x: layers.Reshape((3, 2), name="map")(x), VECTOR)
+    assert [unit.members for unit in coupled_units(model, "made")] == 3 * [{"made": (0, 2, 4)}, {"made": (1, 3, 5)}]
+    assert_removed(model, {"made": [0]}, {"between": [0]})
+
+
+def test_units_that_a_dense_layer_takes_for_examples_pass_through():
+    """As in a mixer, whose dense layers read positions and channels in turn."""
+
+    def build(made):
+        mixed = layers.Dense(5, "tanh", name="mixed")(layers.Permute((2, 1))(made))
+        return ops.sum(layers.Dense(4, name="inner")(mixed), axis=1)
+
+    model = around(build, SEQUENCE)
+    assert unit_layers(model) == {"made": 6, "mixed": 5, "inner": 4, "head": 3}
+    assert coupled_units(model, "mixed")[2].members == {"mixed": (2,)}
+    assert_removed(model, {"mixed": [2]}, {"mixed": [2]})
+    thin = remove_units(model, {"made": GONE, "mixed": [2]})
+    assert shapes(thin)["mixed"] == (None, 4, 4)
+    rows = np.ones((6, 4))
+    rows[GONE] = 0
+    expected = mask(model, {"mixed": np.arange(5) != 2, "inner": rows})
+    assert_same_function(thin, expected)
+    assert_visible(masked_by_hand(model, {"mixed": [2]}), expected)
+
+
+def test_taken_units_are_followed_in_their_order():
+    model = around(lambda made: own.TakeUnits([4, 0, 5, 2], name="taken")(made), VECTOR)
+    assert coupled_units(model, "taken")[1].members == {"made": (0,)}
+    thin = remove_units(model, {"made": [0, 3]})
+    assert thin.get_layer("taken").indices == [2, 3, 1]
+    assert_same_function(thin, mask(model, {"taken": [1, 0, 1, 1]}))
+    assert_same_function(remove_units(model, {"made": [3]}), model)
+
+
+PRIVATE = {
+    "LayerScale": lambda: LayerScale(0.1, 6),
+    "StochasticDepth": lambda: StochasticDepth(0.5),
+    "CustomScaleLayer": lambda: lambda made: CustomScaleLayer(0.3)([made, layers.Dense(6, name="other")(made)]),
+}
+
+
+@pytest.mark.parametrize("kind", PRIVATE)
+def test_private_layers_of_keras_applications(kind):
+    model = around(PRIVATE[kind](), SEQUENCE)
+    masked = {"made": GONE, "between": GONE} if kind == "CustomScaleLayer" else {"between": GONE}
+    assert_removed(model, {"made": GONE}, masked)
+
+
+def test_every_rule_has_a_test():
+    """A new rule fails here until a model above uses it."""
+    own_class = {"OwnBatchNormalization": "BatchNormalization"}
+    tested = {own_class.get(name, name) for name in (*KEEPING, *MERGING, *MAKING)}
+    tested |= {name.partition(" ")[0] for name in COUNTING}
+    tested |= {"Embedding", "Concatenate", "Flatten", "Permute", "Normalization", "Lambda", "TakeUnits"}
+    assert {kind.__name__ for kind in RULES if kind.__module__.startswith(("keras", "tfunits"))} == tested
+    assert set(_OPERATIONS) == {*SINGLE, *PAIRED, *RANKED}
+    assert {name for name, *_ in FORM.values()} | {"Split"} == set(RANKED) - {"Ravel"}
+    assert set(_PRIVATE) == set(PRIVATE)
+
+
+# Layers of a user's own.
+
+
+@keras.saving.register_keras_serializable("test_rules")
+class Scaled(layers.Layer):
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(shape[-1],), initializer="ones", name="factor")
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+class Projected(layers.Layer):
+    """A dense layer with its kernel the other way round and another name for its size."""
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(self.width, shape[-1]), name="kernel")
+        self.bias = self.add_weight(shape=(self.width,), name="bias")
+
+    def call(self, inputs):
+        return ops.matmul(inputs, ops.transpose(self.kernel)) + self.bias
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+class Interleaved(layers.Layer):
+    """Units twice, one beside the other."""
+
+    def call(self, inputs):
+        return ops.repeat(inputs, 2, axis=-1)
+
+
+class Twice(Rule):
+    def couple(self, call, units):
+        layout = list(units.layouts[call.inputs[0]])
+        layout[-1] = None if layout[-1] is None else np.repeat(layout[-1], 2)
+        units.set(call, layout)
+
+
+@pytest.fixture
+def rules():
+    """What a test registers is forgotten behind it."""
+    before = dict(RULES)
+    yield RULES
+    RULES.clear()
+    RULES.update(before)
+
+
+def test_a_layer_that_no_rule_knows_is_refused_until_one_is_registered(rules):
+    model = around(Scaled(name="scaled"), SEQUENCE)
+    with pytest.raises(ValueError, match="'scaled' reads it, a Scaled that no rule knows; tfunits.surgery.register"):
+        remove_units(model, {"made": GONE})
+    register(Scaled, PerUnit("factor"))
+    thin = assert_removed(model, {"made": GONE}, {"between": GONE})
+    kept = np.delete(model.get_layer("scaled").factor.numpy(), GONE)
+    np.testing.assert_array_equal(thin.get_layer("scaled").factor, kept)
+
+
+def test_a_registered_kernel(rules):
+    register(Projected, Kernel("out", "in", size="width", is_dense=True))
+    model = around(Projected(5, name="projected"), SEQUENCE)
+    assert unit_layers(model) == {"made": 6, "projected": 5, "head": 3}
+    thin = assert_removed(model, {"made": GONE, "projected": [0]}, {"made": GONE, "between": [0]})
+    assert thin.get_layer("projected").width == 4
+    assert thin.get_layer("projected").kernel.shape == (4, 4)
+
+
+def test_a_registered_rule_of_ones_own(rules):
+    register(Interleaved, Twice())
+    model = around(Interleaved(), VECTOR)
+    assert_removed(model, {"made": GONE}, {"between": [2, 3, 8, 9]})
+
+
+def test_an_unknown_layer_elsewhere_is_kept_with_its_weights():
+    inputs = keras.Input(SEQUENCE)
+    scaled = Scaled(name="scaled")(inputs)
+    hidden = layers.Dense(6, "tanh", name="hidden")(layers.LSTM(5, return_sequences=True, name="memory")(scaled))
+    model = randomize(keras.Model(inputs, Scaled(name="scaled_again")(layers.Dense(2, name="head")(hidden))))
+    thin = assert_removed(model, {"hidden": GONE}, {"hidden": GONE})
+    for name in ("scaled", "memory", "scaled_again"):
+        for before, after in zip(model.get_layer(name).weights, thin.get_layer(name).weights, strict=True):
+            np.testing.assert_array_equal(before, after)
+
+
+def test_a_subclass_is_taken_for_its_base_only_where_it_computes_the_same():
+    class Named(layers.Dense):
+        """Another name, the same arithmetic."""
+
+    class Standardized(layers.Conv1D):
+        """The documented way to change a convolution's kernel."""
+
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, kernel - ops.mean(kernel, axis=(0, 1), keepdims=True))
+
+    class Normed(layers.Dense):
+        def call(self, inputs):
+            return super().call(inputs / (1.0 + ops.sum(ops.abs(inputs), axis=-1, keepdims=True)))
+
+    class Tempered(layers.Dense):
+        def __call__(self, inputs):
+            return super().__call__(ops.normalize(inputs))
+
+    model = around(Named(5, name="named"), SEQUENCE)
+    assert_removed(model, {"made": GONE, "named": [2]}, {"made": GONE, "between": [2]})
+    for build in (Standardized(5, 2, name="changed"), Normed(5, name="changed")):
+        model = around(build, SEQUENCE)
+        with pytest.raises(ValueError, match=f"'changed' reads it, a {type(build).__name__} that no rule knows"):
+            remove_units(model, {"made": GONE})
+        assert "changed" not in unit_layers(model)
+    model = around(Tempered(5, name="changed"), SEQUENCE)
+    with pytest.raises(ValueError, match="made: expected units that can be removed"):
+        remove_units(model, {"made": GONE})
+
+
+def test_a_layer_with_weights_beside_those_that_its_rule_knows_is_refused():
+    class Gated(layers.Dense):
+        def __init__(self, units, **kwargs):
+            super().__init__(units, **kwargs)
+            self.gate = self.add_weight(shape=(), name="gate")
+
+    model = around(Gated(5, name="extra"), SEQUENCE)
+    with pytest.raises(ValueError, match="'extra' reads it, a Gated that no rule knows"):
+        remove_units(model, {"made": GONE})
+
+
+def test_an_activation_inside_a_layer_has_no_weights():
+    model = around(layers.Dense(5, layers.LeakyReLU(0.5), name="leaky"), SEQUENCE)
+    assert_removed(model, {"made": GONE, "leaky": [2]}, {"made": GONE, "between": [2]})
+    model = around(layers.Dense(5, layers.PReLU(), name="parametric"), SEQUENCE)
+    with pytest.raises(ValueError, match="without weights, received 'parametric' with a PReLU inside"):
+        remove_units(model, {"made": GONE})
+
+
+def test_what_is_registered_is_checked():
+    for layer, rule in ((Scaled, "factor"), (Scaled(), PerUnit()), ("Scaled", PerUnit())):
+        with pytest.raises(TypeError, match="register: expected a layer's class and a Rule"):
+            register(layer, rule)
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_functions_of_ones_own_as_options():
+    def near_one(shape, dtype=None):
+        return ops.ones(shape, dtype)
+
+    options = {"kernel_initializer": near_one, "kernel_regularizer": lambda w: ops.sum(ops.abs(w))}
+    model = around(layers.Dense(5, "tanh", name="own", **options), VECTOR)
+    thin = assert_removed(model, {"own": [3]}, {"between": [3]})
+    expected = np.abs(np.delete(model.get_layer("own").kernel, 3, axis=1)).sum()
+    np.testing.assert_allclose(float(thin.get_layer("own").losses[0]), expected, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_functions_of_ones_own_as_activations():
+    """A function of single numbers is told from one that mixes units by what it computes."""
+    model = around(layers.Dense(5, lambda x: x * ops.sigmoid(2.0 * x), name="own"), VECTOR)
+    assert_removed(model, {"made": GONE, "own": [3]}, {"made": GONE, "between": [3]})
+    model = around(layers.Dense(5, tf.nn.relu, name="own"), VECTOR)
+    assert_removed(model, {"made": GONE, "own": [3]}, {"made": GONE, "between": [3]})
+    for activation in ("softmax", tf.nn.softmax, lambda x: x / (1e-3 + ops.max(ops.abs(x), axis=-1, keepdims=True))):
+        model = around(layers.Dense(5, activation, name="own"), VECTOR)
+        assert_removed(model, {"made": GONE}, {"made": GONE})
+        with pytest.raises(ValueError, match="own: .* since the activation .* of 'own' mixes it with the others"):
+            remove_units(model, {"own": [3]})
+
+
+SHARED = {
+    "PReLU": lambda: layers.PReLU(name="shared"),
+    "BatchNormalization": lambda: layers.BatchNormalization(name="shared"),
+    "LayerNormalization": lambda: layers.LayerNormalization(name="shared"),
+    "DepthwiseConv1D": lambda: layers.DepthwiseConv1D(2, padding="same", name="shared"),
+    "ChannelMask": lambda: own.ChannelMask([1, 1, 0, 1, 1, 1], name="shared"),
+    "PositionBias": lambda: own.PositionBias(name="shared"),
+    "Dense": lambda: layers.Dense(6, name="shared"),
+}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("kind", SHARED)
+def test_a_layer_shared_with_the_input_keeps_its_units(kind, is_first):
+    inputs = keras.Input((8, 6))
+    made = layers.Dense(6, "tanh", name="made")(inputs)
+    shared = SHARED[kind]()
+    first, second = (shared(inputs), shared(made)) if is_first else (shared(made), shared(inputs))[::-1]
+    model = randomize(keras.Model(inputs, [layers.Dense(2)(first), layers.Dense(2)(second)]))
+    with pytest.raises(ValueError, match="made: .* since 'shared' is shared, and elsewhere reads no units"):
+        remove_units(model, {"made": GONE})
+
+
+def test_one_slope_for_all_units_can_be_shared_between_widths():
+    inputs = keras.Input(VECTOR)
+    slope = layers.PReLU(shared_axes=[1], name="slope")
+    first = slope(layers.Dense(6, name="first")(inputs))
+    second = slope(layers.Dense(5, name="second")(first))
+    model = randomize(keras.Model(inputs, layers.Dense(2)(second)))
+    assert_removed(model, {"first": GONE, "second": [2]}, {"slope": GONE, "slope#2": [2]})
+
+
+def test_noise_of_a_shape_is_drawn_for_the_units_that_are_left():
+    model = around(layers.Dropout(0.5, noise_shape=(None, 1, 6)), SEQUENCE)
+    thin = remove_units(model, {"made": GONE})
+    assert thin(np.ones((2, *SEQUENCE)), training=True).shape == (2, 3)
+    assert thin.layers[2].noise_shape == (None, 1, 4)

@@ -1,0 +1,298 @@
+"""A network under thinning: its units, who reads them, and the thin networks that are made of it."""
+
+import collections
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import scipy.stats
+import tensorflow as tf
+
+from tfunits.measures.inputs import PROBABILITIES, last_activation
+from tfunits.statistics import Moments, StreamingMoments
+from tfunits.surgery import Graph, UnitMap
+from tfunits.surgery.folding import find_columns, read_moments, take_over, unit_rows
+from tfunits.surgery.rebuild import Edit, Selection, change_rows, rebuild, unique_names
+from tfunits.surgery.units import Read
+from tfunits.thinning.elimination import RIDGE, Reader
+
+# Activations of the whole network that stay in memory for one layer: 64 MiB of float32.
+_KEPT_VALUES = 2**24
+# One-sided, of the agreement that a search assures.
+_CONFIDENCE = 0.95
+# Batches of data in memory: one array an input, and labels or None.
+Batch = list[tf.Tensor]
+
+
+class Network:
+    """A network whose units can be removed and folded.
+
+    Args:
+      model: a functional classifier.
+      batches: inputs on which activations are fitted.
+
+    Attributes:
+      batches: as given.
+      groups: layers whose units go together -> numbers of the units that can go.
+      stays: layer -> why none of its units can go.
+    """
+
+    def __init__(self, model: keras.Model, batches: Sequence[Batch]) -> None:
+        self.model, self.batches = model, batches
+        self.graph = Graph(model)
+        self.units = UnitMap(self.graph)
+        self._names = unique_names(self.graph)
+        by_layer: dict[Any, list[Read]] = collections.defaultdict(list)
+        for read in self.units.reads:
+            by_layer[read.call.operation].append(read)
+        self._blocked = dict(self.units.fixed)
+        # In the order of the network, as `units.reads` is.
+        self._reads: dict[Any, tuple[list[Read], np.ndarray]] = {}
+        for layer, reads in by_layer.items():
+            numbers = np.unique(np.concatenate([self._ids(read) for read in reads]))
+            if all(read.kind == "response" for read in reads):
+                continue
+            if self._can_read(reads, numbers):
+                self._reads[layer] = (reads, numbers)
+            else:
+                self._blocked.update(dict.fromkeys(numbers.tolist(), f"{reads[0].call.name!r} reads it with others"))
+        self.groups, self.stays = self._find_groups()
+        self.moments = read_moments(self.units, self._reads, batches)
+        self._rows_before = self._keep_rows()
+        self._row_sums: dict[Any, np.ndarray] = {}
+
+    def _keep_rows(self) -> dict[Any, list[tuple[np.ndarray, np.ndarray]]]:
+        """Of every layer with one kernel, what it reads: for every batch which samples, and these [samples, units]."""
+        alone = {layer: (reads[0], numbers) for layer, (reads, numbers) in self._reads.items()
+                 if len(reads) == 1 and reads[0].kind == "kernel"}  # fmt: skip
+        kept: dict[Any, list[tuple[np.ndarray, np.ndarray]]] = {layer: [] for layer in alone}
+        run = self.graph.compile_reader([read.key for read, _ in alone.values()])
+        generator = np.random.default_rng(0)
+        for batch in self.batches:
+            for (layer, (read, numbers)), value in zip(alone.items(), run(batch), strict=True):
+                rows = unit_rows(value.numpy(), read.axis, self._ids(read), numbers)
+                most = max(1, _KEPT_VALUES // len(numbers) // len(self.batches))
+                places = np.arange(len(rows))
+                if most < len(rows):
+                    places = np.sort(generator.choice(len(rows), most, replace=False))
+                kept[layer].append((places, rows[places]))
+        return kept
+
+    def _ids(self, read: Read) -> np.ndarray:
+        return self.units.layouts[read.key][read.axis]
+
+    def _can_read(self, reads: Sequence[Read], numbers: np.ndarray) -> bool:
+        """Whether a layer is linear in its units, which all stand at as many positions."""
+        if any(read.kind not in ("kernel", "affine") for read in reads):
+            return False
+        return all(
+            (
+                np.bincount(self._ids(read), minlength=self.units.num_units)[numbers]
+                == len(self._ids(read)) / len(numbers)
+            ).all()
+            for read in reads
+        )
+
+    def _find_groups(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        groups: dict[str, set[int]] = {}
+        stays = {}
+        for call, axis in self.units.sources:
+            numbers = set(self.units.layouts[call.outputs[0]][axis].tolist())
+            free = {number for number in numbers if number not in self._blocked}
+            if not free:
+                stays[call.name] = self._blocked[next(iter(numbers))]
+                continue
+            same = [name for name, other in groups.items() if other & free]
+            for name in same:
+                free |= groups.pop(name)
+            groups[" + ".join([*same, call.name])] = free
+        return {name: np.array(sorted(free)) for name, free in groups.items()}, stays
+
+    def reading(self) -> Iterator[tuple[Any, np.ndarray, Moments]]:
+        """(layer, numbers of the units that it reads, their moments), in the network's order."""
+        for layer, (_, numbers) in self._reads.items():
+            yield layer, numbers, self.moments[layer]
+
+    def readers(self, group: np.ndarray) -> list[Reader]:
+        """Who reads the units of a group, with what."""
+        found = []
+        for layer, (reads, numbers) in self._reads.items():
+            if np.isin(group, numbers).any():
+                is_joint = all(read.kind == "kernel" for read in reads)
+                weights = self._weights(layer, numbers)
+                gram = weights @ weights.T if is_joint else np.diag((weights**2).sum(axis=1))
+                covariance = self.moments[layer].covariance
+                found.append(Reader(numbers=numbers, covariance=covariance, gram=gram, is_joint=is_joint))
+        return found
+
+    def count_weights(self, group: np.ndarray) -> int:
+        """How many weights one unit of a group has in the layers that read it, about."""
+        layers = [layer for layer, (_, numbers) in self._reads.items() if np.isin(group, numbers).any()]
+        return sum(layer.count_params() // len(self._reads[layer][1]) for layer in layers)
+
+    def _weights(self, layer: Any, numbers: np.ndarray) -> np.ndarray:
+        """Outgoing weights of units [units, everything that they are multiplied with]."""
+        rule = self.units.rules[id(layer)]
+        for name, axes in rule.weight_axes(layer).items():
+            for slot in ("between", "in"):
+                if slot in axes and "depthwise" not in name:
+                    kernel = keras.ops.convert_to_numpy(getattr(layer, name)).astype(np.float64)
+                    rows = np.moveaxis(kernel, axes.index(slot), 0).reshape(kernel.shape[axes.index(slot)], -1)
+                    columns = [np.flatnonzero(self.units.slot_ids(layer, slot) == number) for number in numbers]
+                    return np.stack([rows[places].ravel() for places in columns])
+        raise TypeError(f"{layer.name}: expected a kernel along the units that it reads")
+
+    def build(self, removed: np.ndarray) -> keras.Model:
+        """The network without some units, each folded into those that its readers still see.
+
+        Args:
+          removed: bool [units.num_units].
+        """
+        selection = Selection(self.units, (~removed).astype(int))
+        reading, bias = {}, {}
+        for layer, (reads, numbers) in self._reads.items():
+            gone = removed[numbers]
+            if not gone.any() or any(read.kind != "kernel" for read in reads):
+                continue
+            moments = self.moments[layer]
+            gamma = _fit(moments.covariance, ~gone, gone)
+            coefficients = np.zeros(((~gone).sum(), len(numbers)))
+            coefficients[:, ~gone] = np.eye((~gone).sum())
+            coefficients[:, gone] = gamma
+            reading[layer] = self._rows(selection, reads[0], numbers, gone, coefficients)
+            constant = moments.mean - moments.mean[~gone] @ coefficients
+            bias[layer] = self._added(layer, numbers, constant)
+        return rebuild(self.graph, self.units, selection.copies, Edit(reading=reading, bias=bias), suffix="thin")
+
+    def _rows(
+        self, selection: Selection, read: Read, numbers: np.ndarray, gone: np.ndarray, coefficients: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        return take_over(selection, self._ids(read), numbers[~gone], numbers, coefficients)
+
+    def _added(self, layer: Any, numbers: np.ndarray, constant: np.ndarray) -> np.ndarray:
+        """What constants in the place of units add to a layer's results, away from padding."""
+        if layer not in self._row_sums:
+            self._row_sums[layer] = self._sum_rows(layer, numbers)
+        return constant @ self._row_sums[layer]
+
+    def _sum_rows(self, layer: Any, numbers: np.ndarray) -> np.ndarray:
+        """A layer's kernel added over positions [units, results]."""
+        kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float64)
+        axes = self.units.rules[id(layer)].weight_axes(layer)["kernel"]
+        rows = np.moveaxis(kernel, (axes.index("in"), axes.index("out")), (0, -1))
+        rows = rows.reshape(rows.shape[0], -1, rows.shape[-1]).sum(axis=1)
+        places = find_columns(self.units.slot_ids(layer, "in"), numbers)
+        return rows[places].sum(axis=1)
+
+    def refit(self, thin: keras.Model, removed: np.ndarray) -> None:
+        """Fit every reader's weights again, in place, to what it received in the whole network.
+
+          min |A W + b - A' W' - b'|^2 + ridge |W' - W'_now|^2,   A' the activations of the thin network
+
+        One layer after another, so that each makes up for what those before it left.
+
+        Args:
+          thin: made by `build`.
+          removed: as it was given there.
+        """
+        selection = Selection(self.units, (~removed).astype(int))
+        graph = Graph(thin)
+        calls = {call.operation.name: call for call in graph.calls}
+        is_behind = False
+        for layer, (reads, numbers) in self._reads.items():
+            gone = removed[numbers]
+            is_behind = is_behind or gone.any()
+            if not is_behind or layer not in self._rows_before:
+                continue
+            (read,) = reads
+            now = calls[self._names[id(layer)]]
+            ids = self._ids(read)
+            stream = StreamingMoments(int((~gone).sum()) + len(numbers))
+            run = graph.compile_reader([now.inputs[0]])
+            for batch, (places, before) in zip(self.batches, self._rows_before[layer], strict=True):
+                (value,) = run(batch)
+                after = unit_rows(value.numpy(), read.axis, ids[selection.positions(ids)], numbers[~gone])
+                stream.add(np.concatenate([after[places], before], axis=1))
+            moments = stream.moments()
+            self._solve(layer, now.operation, selection, read, numbers, gone, moments)
+
+    def _solve(
+        self, layer: Any, now: Any, selection: Selection, read: Read, numbers: np.ndarray, gone: np.ndarray,
+        moments: Moments,
+    ) -> None:  # fmt: skip
+        count = int((~gone).sum())
+        covariance, mean = moments.covariance, moments.mean
+        start = np.zeros((count, len(numbers)))
+        start[:, ~gone] = np.eye(count)
+        start[:, gone] = _fit(self.moments[layer].covariance, ~gone, gone)
+        own, cross = covariance[:count, :count], covariance[:count, count:]
+        ridge = RIDGE * np.trace(own) / count + np.finfo(float).tiny
+        coefficients = start + np.linalg.solve(own + ridge * np.eye(count), cross - own @ start)
+        axes = self.units.rules[id(layer)].weight_axes(layer)["kernel"]
+        made = selection.slot(layer, "out")
+        # Fewer results first: a flattened map's kernel may be large.
+        kernel = np.take(keras.ops.convert_to_numpy(layer.kernel), made, axis=axes.index("out"))
+        rows = self._rows(selection, read, numbers, gone, coefficients)
+        now.kernel.assign(change_rows(kernel, axes.index("in"), rows))
+        if now.use_bias:
+            added = self._added(layer, numbers, mean[count:] - mean[:count] @ coefficients)
+            before = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else 0
+            now.bias.assign((before + added)[made])
+
+
+def _fit(covariance: np.ndarray, left: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """Coefficients [left, gone] of the ridge regression of some units on others."""
+    own = covariance[np.ix_(left, left)]
+    ridge = RIDGE * np.trace(covariance) / len(covariance) + np.finfo(float).tiny
+    return np.linalg.solve(own + ridge * np.eye(len(own)), covariance[np.ix_(left, gone)])
+
+
+def scores_of(model: keras.Model, batches: Sequence[Batch]) -> np.ndarray:
+    """Scores of every example's classes, float64 [examples, classes], which are largest at the predicted class.
+
+    Probabilities become their logarithms, and one output the two scores (0, output).
+    """
+    graph = Graph(model)
+    run = graph.compile_reader(graph.outputs)
+    found = [run(batch)[0].numpy() for batch in batches]
+    scores = np.concatenate([values.reshape(-1, values.shape[-1]) for values in found]).astype(np.float64)
+    last, least = last_activation(graph), np.finfo(np.float64).tiny
+    if last in PROBABILITIES and scores.shape[-1] == 1:
+        scores = np.log(np.maximum(scores, least)) - np.log(np.maximum(1 - scores, least))
+    elif last in (*PROBABILITIES, "softmax"):
+        scores = np.log(np.maximum(scores, least))
+    return scores if scores.shape[-1] > 1 else np.concatenate([np.zeros_like(scores), scores], axis=1)
+
+
+def margins_of(scores: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Score of one class minus that of another, for every example; and which classes these are.
+
+    Args:
+      scores: [examples, classes].
+      order: the two classes of every example [examples, 2]; the largest and the next of these scores if None.
+    """
+    if order is None:
+        order = np.argsort(scores, axis=1)[:, :-3:-1]
+    first, second = np.take_along_axis(scores, order, axis=1).T
+    return first - second, order
+
+
+def agreement_bound(margin: np.ndarray, spread: float) -> float:
+    """Share of examples like these that keep their class, from below, with a confidence of 95 %.
+
+      p_i = Phi(margin_i / s),   bound = mean p - 1.64 std p / sqrt(N)
+
+    Counting the classes that stay knows nothing between two examples, and a network that a search has chosen by such a
+    count looks better than it is.
+
+    Args:
+      margin: of the network: score of the class that it predicts minus that of the class it holds next [examples].
+      spread: s, the root mean square change of margins.
+
+    Returns: at most 1; below 0 where examples are few.
+    """
+    if spread == 0:
+        return 1.0
+    chances = scipy.stats.norm.cdf(margin / spread)
+    return float(chances.mean() - scipy.stats.norm.ppf(_CONFIDENCE) * chances.std() / np.sqrt(len(chances)))
