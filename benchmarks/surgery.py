@@ -3,7 +3,7 @@ what the masked one does, and how long does it take.
 
 Memory is how much the process's peak grew, in multiples of the model's weights; 0 where it was larger before.
 
-    python -m benchmarks.surgery [--families=VGG16,ResNet50] [--size=96]
+    python benchmarks/surgery.py [--families=VGG16,ResNet50] [--size=96]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """How small a trained network becomes at the same agreement: random order, order by L1 norm, and `thin`.
 
-    python -m benchmarks.thinning [--model=alexnet] [--size=2] [--agreement=0.99] [--run_root=DIR]
+    python benchmarks/thinning.py [--model=alexnet] [--size=2] [--agreement=0.99] [--run_root=DIR]
 
 The network is trained on the embedded digits, or taken from a finished run below --run_root. In random order and by the
 L1 norm of incoming weights the same share of every layer is removed, the largest one at which the network keeps enough

@@ -206,6 +206,12 @@ def test_a_layer_called_twice_takes_over_what_both_calls_read():
     for name in "ab":
         depend(model, name)
     assert_folded(model, "a", inputs_of(model, 20))
+    # With a constant by position in both calls, before the activation of each.
+    model = shared_reader(padding="same")
+    for name in "ab":
+        depend(model, name)
+    thin = assert_folded(model, "a", inputs_of(model, 20))
+    assert sum(isinstance(layer, PositionBias) for layer in thin.layers) == 2
     # Where the fits of the two calls differ, one fit to both.
     model = shared_reader("relu")
     arrays = inputs_of(model, 20)
@@ -441,7 +447,15 @@ def test_a_folded_model_is_one_of_its_own(tmp_path):
     arrays = inputs_of(model, 30)
     thin = fold_units(model, "hidden", None, [3], arrays[0])
     assert thin.name == f"{model.name}_folded"
-    assert fold_units(thin, "hidden", None, [3], arrays[0], intercept=False).name == thin.name
+    # Again, with a second constant at every position.
+    thinner = fold_units(thin, "hidden", None, [3], arrays[0])
+    assert thinner.name == thin.name
+    gamma, constant = least_squares(activations(thin, "hidden", arrays[0]), [0, 1, 2], [3])
+    kernel = weights_of(thin, "next")[0]
+    expected = kernel[:, :, :3] + gamma * kernel[:, :, 3:]
+    np.testing.assert_allclose(weights_of(thinner, "next")[0], expected, **ROUNDING)
+    added = [layer.bias.numpy() for layer in thinner.layers if isinstance(layer, PositionBias)]
+    np.testing.assert_allclose(added[-1][2, 2], constant * kernel[:, :, 3].sum(axis=(0, 1)), **ROUNDING)
     loaded = saved_and_loaded(thin, tmp_path)
     assert difference(call(loaded, arrays), call(thin, arrays)) < CLOSE
     before = [value.numpy() for value in model.variables]

@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from tfunits.measures.inputs import PROBABILITIES, last_activation
 from tfunits.statistics import Moments, StreamingMoments
-from tfunits.surgery import Graph, UnitMap
+from tfunits.surgery import Call, Graph, TensorKey, UnitMap
 from tfunits.surgery.folding import find_columns, read_moments, take_over, unit_rows
 from tfunits.surgery.rebuild import Edit, Selection, change_rows, rebuild, unique_names
 from tfunits.surgery.units import Read
 from tfunits.thinning.elimination import RIDGE, Reader
 
-# Activations of the whole network that stay in memory for one layer: 64 MiB of float32.
-_KEPT_VALUES = 2**24
+# Activations that stay in memory, of the whole network and of the thin one: 1 GiB of float32 each.
+_KEPT_VALUES = 2**28
 # One-sided, of the agreement that a search assures.
 _CONFIDENCE = 0.95
 # Batches of data in memory: one array an input, and labels or None.
@@ -69,15 +69,25 @@ class Network:
         kept: dict[Any, list[tuple[np.ndarray, np.ndarray]]] = {layer: [] for layer in alone}
         run = self.graph.compile_reader([read.key for read, _ in alone.values()])
         generator = np.random.default_rng(0)
-        for batch in self.batches:
+        self._refitted = self.batches[: self._count_refitted([read.call for read, _ in alone.values()])]
+        share = _KEPT_VALUES // max(1, len(alone) * len(self._refitted))
+        for batch in self._refitted:
             for (layer, (read, numbers)), value in zip(alone.items(), run(batch), strict=True):
                 rows = unit_rows(value.numpy(), read.axis, self._ids(read), numbers)
-                most = max(1, _KEPT_VALUES // len(numbers) // len(self.batches))
+                most = max(1, share // len(numbers))
                 places = np.arange(len(rows))
                 if most < len(rows):
                     places = np.sort(generator.choice(len(rows), most, replace=False))
                 kept[layer].append((places, rows[places]))
         return kept
+
+    def _count_refitted(self, calls: Sequence[Call]) -> int:
+        """How many batches can stand in memory at any of some calls, with all that is read there and behind."""
+        sizes = [1]
+        for call in calls:
+            shapes = [self.graph.shape(key)[1:] for key in self.graph.live(self.graph.first_position(call.operation))]
+            sizes.append(sum(int(np.prod([size or 1 for size in shape])) for shape in shapes))
+        return max(1, _KEPT_VALUES // (max(sizes) * len(self.batches[0][0])))
 
     def _ids(self, read: Read) -> np.ndarray:
         return self.units.layouts[read.key][read.axis]
@@ -198,21 +208,27 @@ class Network:
         """
         selection = Selection(self.units, (~removed).astype(int))
         graph = Graph(thin)
-        calls = {call.operation.name: call for call in graph.calls}
+        layers = {self._names[id(layer)]: layer for layer in self._rows_before}
         is_behind = False
-        for layer, (reads, numbers) in self._reads.items():
+        # Every batch goes once through the thin network, from one fitted layer to the next.
+        position, keys, waiting = 0, graph.inputs, self._refitted
+        for now in graph.calls:
+            if now.operation.name not in layers:
+                continue
+            layer = layers[now.operation.name]
+            (read,), numbers = self._reads[layer]
             gone = removed[numbers]
             is_behind = is_behind or gone.any()
-            if not is_behind or layer not in self._rows_before:
+            if not is_behind:
                 continue
-            (read,) = reads
-            now = calls[self._names[id(layer)]]
             ids = self._ids(read)
             stream = StreamingMoments(int((~gone).sum()) + len(numbers))
-            run = graph.compile_reader([now.inputs[0]])
-            for batch, (places, before) in zip(self.batches, self._rows_before[layer], strict=True):
-                (value,) = run(batch)
-                after = unit_rows(value.numpy(), read.axis, ids[selection.positions(ids)], numbers[~gone])
+            run, until = _run_until(graph, position, keys, now)
+            position, keys = graph.first_position(now.operation), until
+            waiting = [run(given) for given in waiting]
+            for given, (places, before) in zip(waiting, self._rows_before[layer], strict=True):
+                value = given[until.index(now.inputs[0])].numpy()
+                after = unit_rows(value, read.axis, ids[selection.positions(ids)], numbers[~gone])
                 stream.add(np.concatenate([after[places], before], axis=1))
             moments = stream.moments()
             self._solve(layer, now.operation, selection, read, numbers, gone, moments)
@@ -239,6 +255,17 @@ class Network:
             added = self._added(layer, numbers, mean[count:] - mean[:count] @ coefficients)
             before = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else 0
             now.bias.assign((before + added)[made])
+
+
+def _run_until(graph: Graph, position: int, keys: Sequence[TensorKey], call: Call) -> tuple[Any, tuple[TensorKey, ...]]:
+    """A compiled function from all tensors at a position to all at a later call, and which these are."""
+    end = graph.first_position(call.operation)
+    until = graph.live(end)
+
+    def run(given: list[tf.Tensor]) -> list[tf.Tensor]:
+        return graph.run(dict(zip(keys, given, strict=True)), until, inference=True)
+
+    return graph.compile(run, [[graph.spec(key) for key in keys]], graph.calls[position:end]), until
 
 
 def _fit(covariance: np.ndarray, left: np.ndarray, gone: np.ndarray) -> np.ndarray:
