@@ -455,7 +455,7 @@ def test_a_folded_model_is_one_of_its_own(tmp_path):
     expected = kernel[:, :, :3] + gamma * kernel[:, :, 3:]
     np.testing.assert_allclose(weights_of(thinner, "next")[0], expected, **ROUNDING)
     added = [layer.bias.numpy() for layer in thinner.layers if isinstance(layer, PositionBias)]
-    np.testing.assert_allclose(added[-1][2, 2], constant * kernel[:, :, 3].sum(axis=(0, 1)), **ROUNDING)
+    np.testing.assert_allclose(added[0][2, 2], constant * kernel[:, :, 3].sum(axis=(0, 1)), **ROUNDING)
     loaded = saved_and_loaded(thin, tmp_path)
     assert difference(call(loaded, arrays), call(thin, arrays)) < CLOSE
     before = [value.numpy() for value in model.variables]

@@ -33,7 +33,8 @@ def mlp() -> keras.Model:
 def convolutional() -> keras.Model:
     return chain(
         layers.Conv2D(4, 3, padding="same", use_bias=False, name="first"), layers.BatchNormalization(name="norm"),
-        layers.ReLU(), layers.MaxPooling2D(2), layers.Conv2D(5, 2, name="second"), layers.PReLU(),
+        layers.ReLU(), layers.MaxPooling2D(2), layers.Conv2D(5, 2, name="second"),
+        layers.BatchNormalization(scale=False, name="unscaled"), layers.PReLU(),
         layers.Flatten(), layers.Dense(6, "swish", name="hidden"), layers.Dense(3, name="scores"),
         shape=IMAGE,
     )  # fmt: skip
@@ -323,7 +324,7 @@ def test_weights_of_convolutions_and_flattened_maps(how):
     ("name", "tensors"),
     [
         ("mlp", {"first": 5, "second": 4}),
-        ("convolutional", {"norm": 4, "second": 5, "hidden": 6}),
+        ("convolutional", {"norm": 4, "unscaled": 5, "hidden": 6}),
         ("gated", {"expanded": 4, "depthwise": 4, "squeezed": 2, "separable": 6}),
         ("grouped", {"grouped": 8, "transposed": 4}),
         ("words", {"embedded": 4, "hidden": 4}),
@@ -366,6 +367,26 @@ def test_new_units_are_no_copies_and_are_drawn_from_the_seed():
     for how in ("split", "silent"):
         kernels = [weights_of(widen(model, how, seed=seed), "second")[0] for seed in (0, 1)]
         np.testing.assert_array_equal(*kernels)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "axis"),
+    [
+        ("convolutional", "second", -1),
+        ("gated", "depthwise", -2),
+        ("grouped", "transposed", -2),
+        ("words", "embedded", -1),
+    ],
+)
+def test_new_units_of_every_kind_of_layer(name, layer, axis):
+    """What makes a unit, or follows it alone, is new behind it; not so where copies are added."""
+    model = network(name)
+    for how, is_new in (("blocked_new", True), ("blocked_copy", False)):
+        kernel = weights_of(widen(model, how, layers=[layer]), layer)[0]
+        units = np.moveaxis(kernel, axis, 0)
+        np.testing.assert_array_equal(units[::2], np.moveaxis(weights_of(model, layer)[0], axis, 0))
+        assert (units[1::2] != units[::2]).all() == is_new
+        assert (units[1::2] == units[::2]).all() != is_new
 
 
 def test_new_units_have_the_mean_and_variance_of_their_layer(rng):

@@ -1,20 +1,26 @@
 """The order in which units go, and what it costs, against least squares in numpy."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
 
 from tfunits.thinning import elimination
-from tfunits.thinning.elimination import RIDGE, Reader, eliminate
+from tfunits.thinning.elimination import Elimination, Reader
 
 ROWS = 400
+RIDGE = 1e-3
+
+
+def eliminate(readers: list[Reader], group: np.ndarray) -> Elimination:
+    return elimination.eliminate(readers, group, RIDGE)
 
 
 @pytest.fixture
 def without_ridge(monkeypatch) -> None:
     """Of what fits are held back by nothing but rounding is left."""
-    monkeypatch.setattr(elimination, "RIDGE", 1e-12)
+    monkeypatch.setattr(sys.modules[__name__], "RIDGE", 1e-12)
 
 
 def reader(rows: np.ndarray, weights: np.ndarray, numbers: list[int] | None = None, *, is_joint: bool = True) -> Reader:

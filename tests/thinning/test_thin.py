@@ -34,7 +34,7 @@ def fit_head(model: keras.Model, inputs: np.ndarray, labels: np.ndarray) -> kera
         noise = generator.normal(size=variable.shape) / np.sqrt(max(1, np.prod(variable.shape[:-1])))
         variable.assign(np.abs(noise) + 0.5 if "variance" in variable.path else noise)
     last = model.layers[-1]
-    rows = keras.Model(model.inputs, last.input)(inputs).numpy()
+    rows = keras.Model(model.input, last.input)(inputs).numpy()
     rows = np.hstack([rows, np.ones((len(rows), 1))])
     found = np.linalg.lstsq(rows, 4 * np.eye(CLASSES)[labels], rcond=None)[0]
     last.set_weights([found[:-1], found[-1]])
@@ -167,7 +167,7 @@ def test_units_that_must_stay_are_listed(data):
     assert set(found.stays) == {"before", "scores"}
     assert "'normalized' reads it" in found.stays["before"]
     assert found.stays["scores"] == "it is the model's output"
-    assert found.layers["before"] == {"units": 4, "left": 4, "constant": 0, "redundant": 0, "prunable": 0}
+    assert found.layers["before"] == {"units": 4, "left": 4, "constant": 0, "silent": 0, "redundant": 0, "prunable": 0}
     assert found.layers["hidden"]["left"] < UNITS
 
 
@@ -211,12 +211,12 @@ def test_costs_are_those_of_both_networks(thinned, classifier):
 def test_the_table_of_layers_adds_up(thinned):
     assert list(thinned.layers) == ["hidden", "scores"]
     for name, row in thinned.layers.items():
-        assert row["units"] == row["left"] + row["constant"] + row["redundant"] + row["prunable"]
+        assert row["units"] == sum(count for name_of, count in row.items() if name_of != "units")
         assert row["left"] == unit_layers(thinned.model)[name]
     assert thinned.layers["hidden"]["redundant"] >= 2 * UNITS
     frame = thinned.to_frame()
-    assert list(frame.columns) == ["units", "left", "constant", "redundant", "prunable"]
-    assert frame.loc["scores"].tolist() == [3, 3, 0, 0, 0]
+    assert list(frame.columns) == ["units", "left", "constant", "silent", "redundant", "prunable"]
+    assert frame.loc["scores"].tolist() == [3, 3, 0, 0, 0, 0]
     assert frame.index.name == "layer"
 
 
@@ -341,7 +341,7 @@ def test_examples_of_fit_and_search_are_limited(most, classifier, data, monkeypa
 def test_trials_are_limited(trials, classifier, data, monkeypatch):
     built = []
     build = network.Network.build
-    monkeypatch.setattr(network.Network, "build", lambda self, removed: built.append(1) or build(self, removed))
+    monkeypatch.setattr(network.Network, "build", lambda *given: built.append(1) or build(*given))
     found = thin(widen(classifier, "split"), data, max_trials=trials)
     assert found.settings["trials"] == trials
     # The thin network itself is made again at the end.

@@ -40,8 +40,8 @@ def fold_units(
 
     Where a removed unit is a linear function of kept ones, the function stays. Every layer that reads the units has
     coefficients of its own, fitted where it reads them; at all positions of a map together. The constant goes into
-    the bias, by position where a padded convolution reads it. Behind a response normalisation a removed unit no longer
-    damps its neighbours.
+    the bias, by position where a padded convolution reads it; padding that is a layer of its own is not seen. Behind a
+    response normalisation a removed unit no longer damps its neighbours.
 
     Args:
       model: a functional model.

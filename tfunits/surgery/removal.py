@@ -55,7 +55,9 @@ def unit_layers(model: keras.Model) -> dict[str, int]:
       {'hidden': 128, 'logits': 2}
     """
     units = UnitMap(Graph(model))
-    return {call.name: len(units.layouts[call.outputs[0]][axis]) for call, axis in units.sources}
+    return {
+        call.name: len(units.layouts[call.outputs[0]][axis]) for call, axis in units.sources if "#" not in call.name
+    }
 
 
 def coupled_units(model: keras.Model, layer: str) -> list[CoupledUnit]:

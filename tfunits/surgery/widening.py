@@ -40,7 +40,8 @@ def widen(
     Of n units there are then int(n factor), the copies of a unit right behind it: floor(factor) of each, one more of
     the first int(n factor) - n floor(factor). With more than two of a unit, weights are shared by all, and offsets
     spread from b to -b. Response, layer, RMS and group normalisation do not count copies. Units that are tied are
-    widened together.
+    widened together, and n counts each of them once. The same offset reaches all results of a reader, so that in the
+    layer before the class scores "balanced" changes no class when units are masked.
 
     Args:
       model: a functional model.

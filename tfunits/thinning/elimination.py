@@ -5,9 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Of the mean variance, added to every unit's: what the fit of a unit to hundreds of others is held back by.
-RIDGE = 1e-3
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reader:
@@ -44,7 +41,7 @@ class Elimination:
         return int(np.searchsorted(self.errors, threshold, side="right"))
 
 
-def eliminate(readers: Sequence[Reader], group: np.ndarray) -> Elimination:
+def eliminate(readers: Sequence[Reader], group: np.ndarray, ridge: float) -> Elimination:
     """Remove units one by one, always the one whose loss costs least, each folded into those that are left.
 
       cost_j = sum over readers of |w_j|^2 var(a_j | units left) / (variance that the reader receives)
@@ -56,16 +53,17 @@ def eliminate(readers: Sequence[Reader], group: np.ndarray) -> Elimination:
     Args:
       readers: of the units; each may read others too, which then help and stay.
       group: numbers of the units that can go.
+      ridge: of the mean variance, added to every unit's: what holds the fit of a unit to hundreds of others back.
 
     Returns: an `Elimination` of all but one.
 
     Source: Hassibi and Stork 1993 (Optimal brain surgeon), for units and their readers' inputs instead of weights.
     """
-    states = [_State(reader) for reader in readers]
+    states = [_State(reader, ridge) for reader in readers]
     left = list(group.tolist())
     order, errors, total = [], [], 0.0
     while len(left) > 1:
-        costs = sum(state.costs(left) for state in states)
+        costs = sum((state.costs(left) for state in states), np.zeros(len(left)))
         first = int(np.argmin(costs))
         total += float(max(costs[first], 0))
         order.append(left.pop(first))
@@ -78,10 +76,10 @@ def eliminate(readers: Sequence[Reader], group: np.ndarray) -> Elimination:
 class _State:
     """Conditional variances and weights of one reader's units while they go."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, ridge: float) -> None:
         self._place = {number: place for place, number in enumerate(reader.numbers.tolist())}
         self._gram = reader.gram.astype(np.float64).copy()
-        ridge = RIDGE * max(np.trace(reader.covariance) / max(len(reader.numbers), 1), np.finfo(float).tiny)
+        ridge *= max(np.trace(reader.covariance) / max(len(reader.numbers), 1), np.finfo(float).tiny)
         variances = np.diag(reader.covariance)
         self._received = max(float((self._gram * reader.covariance).sum()), np.finfo(float).tiny)
         self._ridge = ridge

@@ -15,7 +15,7 @@ from tfunits.surgery import Call, Graph, TensorKey, UnitMap
 from tfunits.surgery.folding import find_columns, read_moments, take_over, unit_rows
 from tfunits.surgery.rebuild import Edit, Selection, change_rows, rebuild, unique_names
 from tfunits.surgery.units import Read
-from tfunits.thinning.elimination import RIDGE, Reader
+from tfunits.thinning.elimination import Reader
 
 # Activations that stay in memory, of the whole network and of the thin one: 1 GiB of float32 each.
 _KEPT_VALUES = 2**28
@@ -58,6 +58,9 @@ class Network:
             else:
                 self._blocked.update(dict.fromkeys(numbers.tolist(), f"{reads[0].call.name!r} reads it with others"))
         self.groups, self.stays = self._find_groups()
+        axes = {tuple(np.unique(ids)) for layout in self.units.layouts.values() for ids in layout if ids is not None}
+        # In one order, since a unit that stays for one axis may also stay for another.
+        self._axes = [np.array(axis) for axis in sorted(axes)]
         self.moments = read_moments(self.units, self._reads, batches)
         self._rows_before = self._keep_rows()
         self._row_sums: dict[Any, np.ndarray] = {}
@@ -80,6 +83,24 @@ class Network:
                     places = np.sort(generator.choice(len(rows), most, replace=False))
                 kept[layer].append((places, rows[places]))
         return kept
+
+    def active_share(self, layer: Any) -> np.ndarray | None:
+        """Share of samples at which each unit that a layer reads is not 0; None where they are not kept."""
+        rows = self._rows_before.get(layer)
+        return None if rows is None else np.concatenate([values != 0 for _, values in rows]).mean(axis=0)
+
+    def leave_some(self, removed: np.ndarray, rank: np.ndarray) -> np.ndarray:
+        """The units that go, but for the last one wherever all would.
+
+        Args:
+          removed: bool [units.num_units].
+          rank: when each unit goes, the first to go first [units.num_units].
+        """
+        removed = removed.copy()
+        for numbers in self._axes:
+            if removed[numbers].all():
+                removed[numbers[np.argmax(rank[numbers])]] = False
+        return removed
 
     def _count_refitted(self, calls: Sequence[Call]) -> int:
         """How many batches can stand in memory at any of some calls, with all that is read there and behind."""
@@ -153,11 +174,12 @@ class Network:
                     return np.stack([rows[places].ravel() for places in columns])
         raise TypeError(f"{layer.name}: expected a kernel along the units that it reads")
 
-    def build(self, removed: np.ndarray) -> keras.Model:
+    def build(self, removed: np.ndarray, ridge: float) -> keras.Model:
         """The network without some units, each folded into those that its readers still see.
 
         Args:
           removed: bool [units.num_units].
+          ridge: of the fit, as a share of the units' mean variance.
         """
         selection = Selection(self.units, (~removed).astype(int))
         reading, bias = {}, {}
@@ -166,7 +188,7 @@ class Network:
             if not gone.any() or any(read.kind != "kernel" for read in reads):
                 continue
             moments = self.moments[layer]
-            gamma = _fit(moments.covariance, ~gone, gone)
+            gamma = _fit(moments.covariance, ~gone, gone, ridge)
             coefficients = np.zeros(((~gone).sum(), len(numbers)))
             coefficients[:, ~gone] = np.eye((~gone).sum())
             coefficients[:, gone] = gamma
@@ -195,7 +217,7 @@ class Network:
         places = find_columns(self.units.slot_ids(layer, "in"), numbers)
         return rows[places].sum(axis=1)
 
-    def refit(self, thin: keras.Model, removed: np.ndarray) -> None:
+    def refit(self, thin: keras.Model, removed: np.ndarray, ridge: float) -> None:
         """Fit every reader's weights again, in place, to what it received in the whole network.
 
           min |A W + b - A' W' - b'|^2 + ridge |W' - W'_now|^2,   A' the activations of the thin network
@@ -204,7 +226,7 @@ class Network:
 
         Args:
           thin: made by `build`.
-          removed: as it was given there.
+          removed, ridge: as they were given there.
         """
         selection = Selection(self.units, (~removed).astype(int))
         graph = Graph(thin)
@@ -231,20 +253,20 @@ class Network:
                 after = unit_rows(value, read.axis, ids[selection.positions(ids)], numbers[~gone])
                 stream.add(np.concatenate([after[places], before], axis=1))
             moments = stream.moments()
-            self._solve(layer, now.operation, selection, read, numbers, gone, moments)
+            self._solve(layer, now.operation, selection, read, numbers, gone, moments, ridge)
 
     def _solve(
         self, layer: Any, now: Any, selection: Selection, read: Read, numbers: np.ndarray, gone: np.ndarray,
-        moments: Moments,
+        moments: Moments, ridge: float,
     ) -> None:  # fmt: skip
         count = int((~gone).sum())
         covariance, mean = moments.covariance, moments.mean
         start = np.zeros((count, len(numbers)))
         start[:, ~gone] = np.eye(count)
-        start[:, gone] = _fit(self.moments[layer].covariance, ~gone, gone)
+        start[:, gone] = _fit(self.moments[layer].covariance, ~gone, gone, ridge)
         own, cross = covariance[:count, :count], covariance[:count, count:]
-        ridge = RIDGE * np.trace(own) / count + np.finfo(float).tiny
-        coefficients = start + np.linalg.solve(own + ridge * np.eye(count), cross - own @ start)
+        added = ridge * np.trace(own) / count + np.finfo(float).tiny
+        coefficients = start + np.linalg.solve(own + added * np.eye(count), cross - own @ start)
         axes = self.units.rules[id(layer)].weight_axes(layer)["kernel"]
         made = selection.slot(layer, "out")
         # Fewer results first: a flattened map's kernel may be large.
@@ -268,11 +290,11 @@ def _run_until(graph: Graph, position: int, keys: Sequence[TensorKey], call: Cal
     return graph.compile(run, [[graph.spec(key) for key in keys]], graph.calls[position:end]), until
 
 
-def _fit(covariance: np.ndarray, left: np.ndarray, gone: np.ndarray) -> np.ndarray:
+def _fit(covariance: np.ndarray, left: np.ndarray, gone: np.ndarray, ridge: float) -> np.ndarray:
     """Coefficients [left, gone] of the ridge regression of some units on others."""
     own = covariance[np.ix_(left, left)]
-    ridge = RIDGE * np.trace(covariance) / len(covariance) + np.finfo(float).tiny
-    return np.linalg.solve(own + ridge * np.eye(len(own)), covariance[np.ix_(left, gone)])
+    added = ridge * np.trace(covariance) / len(covariance) + np.finfo(float).tiny
+    return np.linalg.solve(own + added * np.eye(len(own)), covariance[np.ix_(left, gone)])
 
 
 def scores_of(model: keras.Model, batches: Sequence[Batch]) -> np.ndarray:

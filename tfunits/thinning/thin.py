@@ -11,7 +11,7 @@ import scipy.stats
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from tfunits.surgery import Inputs, check_classifier
+from tfunits.surgery import Graph, Inputs, check_classifier
 from tfunits.thinning.cost import count_flops, measure_seconds
 from tfunits.thinning.elimination import Elimination, eliminate
 from tfunits.thinning.network import Batch, Network, agreement_bound, margins_of, scores_of
@@ -27,9 +27,14 @@ _STEP = 0.2
 _SMALLEST_STEP = 0.02
 # Of the confidence interval of the agreement.
 _CONFIDENCE = 0.95
+# Ridges of the fits, as shares of the units' mean variance: the first holds fits to hundreds of units back, the second
+# folds exact copies exactly.
+_RIDGES = (1e-3, 1e-6)
 # Shares of a removed unit's variance that others explain, and of active positions and relative spread, from which on
 # it counts as redundant, silent and constant (DESIGN section 6).
 _REDUNDANT, _SILENT, _CONSTANT = 0.95, 0.01, 0.01
+# Why a unit went, the strongest reason first.
+_REASONS = ("constant", "silent", "redundant", "prunable")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +43,8 @@ class Thinned:
 
     Attributes:
       model: the thin network.
-      layers: layer -> units, left, and why the others went: constant, redundant (95 % of their variance is a linear
-        function of units that are left), the rest prunable.
+      layers: layer -> units, left, and why the others went: constant, silent (active at less than 1 % of positions),
+        redundant (95 % of their variance is a linear function of units that are left), the rest prunable.
       numbers: agreement with its confidence interval, and for both networks parameters, FLOPs and seconds of a batch;
         accuracy, where there are labels.
       stays: layer -> why none of its units could go.
@@ -134,10 +139,14 @@ def thin(
         raise ValueError(
             f"max_trials: expected at least 1 trial and 2 examples, received {max_trials} and {max_examples}"
         )
+    graph = Graph(model)
+    check_classifier(graph)
+    shape = graph.shape(graph.outputs[0])
+    if len(shape) != 2:
+        raise ValueError(f"model: expected one class an example, an output [batch, classes], received {shape}")
     splits = (fit_split, search_split, held_out_split)
     parts = _divide(model, data, splits, max_examples, seed)
     network = Network(model, parts[0].batches)
-    check_classifier(network.graph)
     if not network.groups:
         raise ValueError(f"model: expected a network with units that can go, received {model.name!r}: {network.stays}")
     search = _Search(network, parts[1].batches, agreement, max_trials)
@@ -212,30 +221,45 @@ class _Search:
         # Margins count on examples that the network may never have seen, their changes on those of the fit too: what
         # one network among many leaves small by luck on a few is not small on others.
         self._margins = [margins_of(scores_of(network.model, part)) for part in (batches, network.batches)]
-        self._eliminations: dict[str, Elimination] = {
-            name: eliminate(network.readers(group), group)
-            for name, group in tqdm(network.groups.items(), desc="ranking units", leave=False)
-        }
+        self._eliminations: dict[str, Elimination] = {}
+        self._ridge = _RIDGES[0]
         self._progress = tqdm(total=max_trials, desc="thinning", unit="network")
         self._max_trials, self.trials = max_trials, 0
 
     def make(self, removed: np.ndarray) -> keras.Model:
         """The thin network."""
-        model = self._network.build(removed)
-        self._network.refit(model, removed)
+        model = self._network.build(removed, self._ridge)
+        self._network.refit(model, removed, self._ridge)
         return model
 
     def run(self) -> np.ndarray:
         """Which units go: bool [units]."""
         with self._progress:
-            counts = self._search_threshold()
+            found = []
+            for ridge in _RIDGES:
+                self._rank(ridge)
+                counts = self._search_threshold()
+                saved = sum(count * self._network.count_weights(self._network.groups[n]) for n, count in counts.items())
+                found.append((saved, -len(found), ridge, counts))
+            _, _, ridge, counts = max(found)
+            if ridge != self._ridge:
+                self._rank(ridge)
             return self._removed(self._search_layers(counts))
+
+    def _rank(self, ridge: float) -> None:
+        """Find the order in which the units of every group go."""
+        groups = tqdm(self._network.groups.items(), desc="ranking units", leave=False)
+        self._ridge = ridge
+        self._eliminations = {name: eliminate(self._network.readers(group), group, ridge) for name, group in groups}
 
     def _removed(self, counts: Mapping[str, int]) -> np.ndarray:
         removed = np.zeros(self._network.units.num_units, bool)
+        rank = np.zeros(self._network.units.num_units, int)
         for name, count in counts.items():
-            removed[self._eliminations[name].numbers[:count]] = True
-        return removed
+            numbers = self._eliminations[name].numbers
+            removed[numbers[:count]] = True
+            rank[numbers] = np.arange(len(numbers))
+        return self._network.leave_some(removed, rank)
 
     def _agrees(self, counts: Mapping[str, int]) -> bool:
         """Whether a thin network agrees often enough; False once there are no trials left."""
@@ -299,37 +323,38 @@ def _count_layers(network: Network, removed: np.ndarray) -> dict[str, dict[str, 
     reasons = _find_reasons(network, removed)
     rows = {}
     for call, axis in network.units.sources:
+        if "#" in call.name:
+            continue  # A further call of a shared layer.
         ids = network.units.layouts[call.outputs[0]][axis]
         gone = ids[removed[ids]]
         rows[call.name] = {"units": len(ids), "left": int(len(ids) - len(gone))} | {
-            reason: sum(reasons.get(number, "prunable") == reason for number in gone.tolist())
-            for reason in ("constant", "redundant", "prunable")
+            reason: sum(reasons.get(number, _REASONS[-1]) == reason for number in gone.tolist()) for reason in _REASONS
         }
     return rows
 
 
 def _find_reasons(network: Network, removed: np.ndarray) -> dict[int, str]:
-    """Number of a removed unit -> "constant" or "redundant", where every reader finds it so."""
+    """Number of a removed unit -> the first of `_REASONS` that every reader finds."""
     found: dict[int, str] = {}
-    for _, numbers, moments in network.reading():
+    for layer, numbers, moments in network.reading():
         gone = removed[numbers]
         if not gone.any():
             continue
         variance = np.diag(moments.covariance)
         own = moments.covariance[np.ix_(~gone, ~gone)]
         cross = moments.covariance[np.ix_(~gone, gone)]
-        ridge = 1e-6 * np.trace(own) / len(own) + np.finfo(float).tiny
-        rest = variance[gone] - (cross * np.linalg.solve(own + ridge * np.eye(len(own)), cross)).sum(axis=0)
-        for number, total, left, mean in zip(
-            numbers[gone].tolist(), variance[gone], rest, moments.mean[gone], strict=True
-        ):
-            if np.sqrt(total) <= _CONSTANT * abs(mean) or total == 0:
-                reason = "constant"
-            else:
-                reason = "redundant" if left <= (1 - _REDUNDANT) * total else "prunable"
+        added = _RIDGES[-1] * np.trace(own) / len(own) + np.finfo(float).tiny
+        rest = variance[gone] - (cross * np.linalg.solve(own + added * np.eye(len(own)), cross)).sum(axis=0)
+        active = network.active_share(layer)
+        holds = {
+            "constant": np.sqrt(variance[gone]) <= _CONSTANT * np.abs(moments.mean[gone]),
+            "silent": np.zeros(gone.sum(), bool) if active is None else active[gone] < _SILENT,
+            "redundant": rest <= (1 - _REDUNDANT) * variance[gone],
+        }
+        for place, number in enumerate(numbers[gone].tolist()):
+            reason = next((reason for reason, held in holds.items() if held[place]), _REASONS[-1])
             # The readers may differ; the weakest reason holds.
-            order = ("constant", "redundant", "prunable")
-            found[number] = max(found.get(number, "constant"), reason, key=order.index)
+            found[number] = max(found.get(number, _REASONS[0]), reason, key=_REASONS.index)
     return found
 
 
