@@ -55,9 +55,7 @@ def unit_layers(model: keras.Model) -> dict[str, int]:
       {'hidden': 128, 'logits': 2}
     """
     units = UnitMap(Graph(model))
-    return {
-        call.name: len(units.layouts[call.outputs[0]][axis]) for call, axis in units.sources if "#" not in call.name
-    }
+    return {call.name: len(units.layouts[call.outputs[0]][axis]) for call, axis in units.sources}
 
 
 def coupled_units(model: keras.Model, layer: str) -> list[CoupledUnit]:
