@@ -700,7 +700,7 @@ def test_refused_factorizations():
             factorize(model, "hidden", count, array)
     with pytest.raises(ValueError, match="basis: expected one of units, components, received 'channels'"):
         factorize(model, "hidden", 2, array, basis="channels")
-    with pytest.raises(ValueError, match="received units that none does"):
+    with pytest.raises(ValueError, match="since it is the model's output"):
         factorize(model, model.layers[-1].name, 2, array)
     with pytest.raises(ValueError, match="layers: expected layers of .* received 'absent'"):
         factorize(model, "absent", 2, array)

@@ -231,13 +231,30 @@ class _Subclassed(keras.Model):
         return inputs
 
 
+class _OwnCall(keras.Model):
+    """With a graph of Keras', which is not what a call does."""
+
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
+def _ends():
+    inputs = keras.Input((3,))
+    return inputs, layers.Dense(2)(inputs)
+
+
 @pytest.mark.parametrize(
     ("model", "kind"),
-    [(_Subclassed(), "a _Subclassed"), (keras.Sequential([layers.Dense(3)]), "an unbuilt Sequential")],
+    [
+        (_Subclassed(), r"the subclass _Subclassed; use .* keras.Model\(x, model.call\(x\)\)"),
+        (_OwnCall(*_ends()), "the subclass _OwnCall; use"),
+        (keras.Sequential([layers.Dense(3)]), r"an unbuilt Sequential; call its build\(input_shape\)"),
+        (layers.Dense(3), r"a Dense; build it as keras.Model\(inputs, outputs\)"),
+    ],
 )
 def test_models_without_a_graph_are_refused_with_the_way_out(model, kind):
     for function in (Graph, as_functional):
-        with pytest.raises(ValueError, match=rf"received {kind}; build it as keras.Model\(inputs, outputs\)"):
+        with pytest.raises(ValueError, match=f"model: expected a functional Keras model, received {kind}"):
             function(model)
 
 

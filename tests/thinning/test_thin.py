@@ -1,6 +1,7 @@
 """Thin networks agree with the given one as often as they say, and have lost what could go."""
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -411,10 +412,10 @@ def test_refused_settings(classifier, data):
 
 
 def test_refused_data(classifier):
-    for count in (1, 3):
-        with pytest.raises(ValueError, match=f"data: expected at least 4 examples to divide, received {count}"):
+    for count in (1, 7):
+        with pytest.raises(ValueError, match=f"data: expected at least 8 examples to divide, received {count}"):
             thin(classifier, np.ones((count, FEATURES), "float32"))
-    thin(classifier, np.ones((4, FEATURES), "float32"), max_trials=1)
+    thin(classifier, np.ones((8, FEATURES), "float32"), max_trials=1)
     with pytest.raises(ValueError, match=r"data: expected batches of inputs of shape \(5,\), .* received \(4,\)"):
         thin(classifier, np.ones((40, 4), "float32"))
     with pytest.raises(TypeError, match="data: expected a tfunits Dataset"):
@@ -441,3 +442,22 @@ def test_thin_networks_are_smaller_than_those_of_removal_alone(thinned, classifi
     removed = remove_units(wide, {"hidden": range(1, 3 * UNITS, 3)})
     assert agreement(wide, removed, data) <= thinned.numbers["agreement"]
     assert thinned.model.count_params() < removed.count_params()
+
+
+def test_what_cannot_be_measured_is_refused_before_the_search(classifier, data):
+    inputs = keras.Input((None, None, 2))
+    hidden = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="relu")(inputs))
+    with pytest.raises(ValueError, match="expected layers of known size"):
+        thin(keras.Model(inputs, layers.Dense(3)(hidden)), np.zeros((40, 5, 5, 2), "float32"))
+    inputs = data.splits["train"].inputs.copy()
+    inputs[3] = np.nan
+    with pytest.raises(ValueError, match="data: expected finite inputs"):
+        thin(classifier, inputs)
+
+
+def test_a_search_that_finds_nothing_says_so(classifier, data, monkeypatch):
+    monkeypatch.setattr(sys.modules["tfunits.thinning.thin"], "agreement_bound", lambda *_: 0.0)
+    found = thin(classifier, data, max_trials=4)
+    assert found.settings["ended"] == "max_trials"
+    assert "nothing could go" in str(found)
+    assert found.model.count_params() == classifier.count_params()

@@ -189,6 +189,10 @@ class PositionBias(keras.layers.Layer):
     y = x + bias,  bias [..., units] of the shape of one example
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
     def build(self, input_shape: tuple) -> None:
         """Make the bias, 0 at first."""
         self.bias = self.add_weight(name="bias", shape=tuple(input_shape[1:]), initializer="zeros")

@@ -1,6 +1,7 @@
 """Which units a user names, and whether they can go."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,14 @@ def find_units(units: UnitMap, name: str) -> np.ndarray:
             "has none that can be followed; name the layer that makes them"
         )
     return found[1]
+
+
+def check_named(layers: Any) -> None:
+    """Raise `TypeError` unless units are given as a mapping, layer -> indices."""
+    if not isinstance(layers, Mapping):
+        raise TypeError(
+            f"layers: expected a dict, layer -> indices of its units, received {layers!r}; use {{layer: [3]}}"
+        )
 
 
 def check_indices(name: str, indices: Iterable[int], count: int) -> np.ndarray:

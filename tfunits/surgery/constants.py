@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tfunits.surgery.graph import Call, Graph, TensorKey
+from tfunits.surgery.rules.base import remake_layer
 from tfunits.surgery.units import Read, UnitMap
 
 # Sums of float32 at different positions are equal to about this share.
@@ -76,8 +77,7 @@ def _linear_part(call: Call, constant: np.ndarray) -> np.ndarray:
     """What a layer makes of a constant, without bias and activation."""
     layer = call.operation
     # In the precision of the weights, since half of it would lose small constants.
-    config = {**layer.get_config(), "activation": None, "dtype": layer.variable_dtype}
-    linear = layer.__class__.from_config(config)
+    linear = remake_layer(call, lambda config: config.update(activation=None, dtype=layer.variable_dtype))
     linear.build(constant.shape)
     for before, after in zip(layer.variables, linear.variables, strict=True):
         after.assign(before)

@@ -11,12 +11,13 @@ import scipy.linalg
 from tfunits.statistics import Moments, StreamingMoments
 from tfunits.surgery.choice import check_indices, check_left, check_removable, find_units
 from tfunits.surgery.constants import known_shape, place_constants
-from tfunits.surgery.graph import Graph
+from tfunits.surgery.graph import Graph, TensorKey
 from tfunits.surgery.inputs import Inputs
 from tfunits.surgery.rebuild import Edit, Selection, rebuild
 from tfunits.surgery.units import Read, UnitMap
 
 BASES = ("units", "components")
+_PADDINGS = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)
 # Constants of less than this share of a unit's root mean square are rounding errors.
 _SMALLEST_CONSTANT = 1e-5
 # Directions of less than this share of the largest variance are rounding errors of float32 activations.
@@ -40,8 +41,8 @@ def fold_units(
 
     Where a removed unit is a linear function of kept ones, the function stays. Every layer that reads the units has
     coefficients of its own, fitted where it reads them; at all positions of a map together. The constant goes into
-    the bias, by position where a padded convolution reads it; padding that is a layer of its own is not seen. Behind a
-    response normalisation a removed unit no longer damps its neighbours.
+    the bias, by position where a padded convolution reads it. Behind a response normalisation a removed unit no longer
+    damps its neighbours.
 
     Args:
       model: a functional model.
@@ -126,6 +127,8 @@ def factorize(
     own = np.array(list(dict.fromkeys(ids.tolist())))
     if not 1 <= num_components <= len(own):
         raise ValueError(f"num_components: expected 1 to {len(own)}, the units of {layer!r}, received {num_components}")
+    if basis == "units":
+        check_removable(units, layer, own)
     reads = _kernel_reads(units, own)
     inputs = Inputs(data, split, model)
     if basis == "units":
@@ -225,12 +228,12 @@ def read_moments(
       batches: of the network's inputs.
     """
     streams = {name: StreamingMoments(len(numbers)) for name, (_, numbers) in wanted.items()}
-    keys = list(dict.fromkeys(read.key for reads, _ in wanted.values() for read in reads))
+    keys = list(dict.fromkeys(_unpadded(units.graph, read.key) for reads, _ in wanted.values() for read in reads))
     run = units.graph.compile_reader(keys)
     for batch in batches:
         values = dict(zip(keys, (value.numpy() for value in run(batch)), strict=True))
         for name, (reads, numbers) in wanted.items():
-            for key, axis in dict.fromkeys((read.key, read.axis) for read in reads):
+            for key, axis in dict.fromkeys((_unpadded(units.graph, read.key), read.axis) for read in reads):
                 streams[name].add(unit_rows(values[key], axis, units.layouts[key][axis], numbers))
     return {name: stream.moments() for name, stream in streams.items()}
 
@@ -290,7 +293,17 @@ def _constant_map(graph: Graph, read: Read, ids: np.ndarray, gone: np.ndarray, c
     values[find_columns(ids, gone)] = constant[:, None]
     shape = [1] * len(graph.shape(read.key))
     shape[read.axis] = len(ids)
-    return np.broadcast_to(values.reshape(shape), (1, *known_shape(graph, read.key))).copy()
+    # Padding stays 0.
+    key = _unpadded(graph, read.key)
+    inside = np.broadcast_to(values.reshape(shape), (1, *known_shape(graph, key))).copy()
+    return keras.ops.convert_to_numpy(graph.run({key: inside}, [read.key], inference=True)[0])
+
+
+def _unpadded(graph: Graph, key: TensorKey) -> TensorKey:
+    """The tensor that a layer of zero padding reads, where one makes this one."""
+    while key in graph.producer and isinstance(graph.producer[key].operation, _PADDINGS):
+        (key,) = graph.producer[key].inputs
+    return key
 
 
 def _pivots(second: np.ndarray, count: int) -> np.ndarray:
@@ -325,7 +338,8 @@ def _project(
                 "times; use basis='units'"
             )
         reading[operation] = functools.partial(_project_rows, matrix)
-        insert = _Linear(matrix, num_positions=len(ids) // width, name=graph.free_name(f"{operation.name}_basis"))
+        name = graph.free_name(f"{operation.name}_basis")
+        insert = _Linear(matrix, num_positions=len(ids) // width, name=name, dtype=operation.dtype_policy)
         before.update({read.call: insert for read in calls})
     return rebuild(
         graph, units, np.ones(units.num_units, int), Edit(reading=reading, before=before), suffix="factorized"
@@ -365,9 +379,9 @@ def _spread_projection(ids: np.ndarray, own: np.ndarray, projection: np.ndarray)
 class _Linear:
     """A dense layer without bias on every position of a flattened map, put in where it is called; its weights once."""
 
-    def __init__(self, matrix: np.ndarray, *, num_positions: int, name: str) -> None:
+    def __init__(self, matrix: np.ndarray, *, num_positions: int, name: str, dtype: Any) -> None:
         self._matrix, self._num_positions = matrix, num_positions
-        self._dense = keras.layers.Dense(matrix.shape[1], use_bias=False, name=name)
+        self._dense = keras.layers.Dense(matrix.shape[1], use_bias=False, name=name, dtype=dtype)
         self._calls = 0
 
     def __call__(self, tensor: Any) -> Any:

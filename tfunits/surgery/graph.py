@@ -279,17 +279,26 @@ def as_functional(model: keras.Model) -> Any:
       ValueError: a subclassed or an unbuilt model.
     """
     functional = _nested(model)
-    if functional is None:
-        kind = "an unbuilt Sequential" if isinstance(model, keras.Sequential) else f"a {type(model).__name__}"
-        raise ValueError(
-            f"model: expected a functional Keras model, received {kind}; "
-            "build it as keras.Model(inputs, outputs) from keras.Input tensors"
-        )
-    return functional
+    if functional is not None:
+        return functional
+    kind, advice = f"a {type(model).__name__}", "build it as keras.Model(inputs, outputs) from keras.Input tensors"
+    if isinstance(model, keras.Sequential) and not _has_own_call(model):
+        kind, advice = "an unbuilt Sequential", "call its build(input_shape)"
+    elif isinstance(model, keras.Model):
+        kind, advice = f"the subclass {type(model).__name__}", "use x = keras.Input(...); keras.Model(x, model.call(x))"
+    raise ValueError(f"model: expected a functional Keras model, received {kind}; {advice}")
 
 
 def _nested(operation: Any) -> Any:
     """The functional graph of a model used as a layer; None for anything else."""
+    if _has_own_call(operation):
+        return None
     if isinstance(operation, keras.Sequential):
         return getattr(operation, "_functional", None)
     return operation if hasattr(operation, "_nodes_by_depth") else None
+
+
+def _has_own_call(operation: Any) -> bool:
+    """Whether a class of the user's own says what a call does, whatever graph Keras' class below it holds."""
+    own = itertools.takewhile(lambda kind: not kind.__module__.startswith("keras."), type(operation).__mro__)
+    return any("call" in vars(kind) or "__call__" in vars(kind) for kind in own)

@@ -150,9 +150,7 @@ def unique_names(graph: Graph) -> dict[int, str]:
 
 
 def _remake(call: Call, rule: Rule, selection: Selection, name: str, *, with_bias: bool) -> Any:
-    operation = rule.remake(call, selection)
-    if with_bias and not operation.use_bias:
-        operation = operation.__class__.from_config({**operation.get_config(), "use_bias": True})
+    operation = rule.remake(call, selection, use_bias=True) if with_bias else rule.remake(call, selection)
     if hasattr(operation, "name"):
         operation.name = name
     return operation

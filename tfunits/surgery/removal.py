@@ -8,10 +8,11 @@ import keras
 import numpy as np
 
 from tfunits.layers import TakeUnits
-from tfunits.surgery.choice import check_indices, check_left, check_removable, find_units
+from tfunits.surgery.choice import check_indices, check_left, check_named, check_removable, find_units
 from tfunits.surgery.classifier import find_last_hidden
 from tfunits.surgery.constants import known_shape, place_constants
 from tfunits.surgery.graph import Graph, TensorKey
+from tfunits.surgery.inputs import Inputs
 from tfunits.surgery.rebuild import Edit, rebuild
 from tfunits.surgery.units import UnitMap
 
@@ -129,6 +130,7 @@ def remove_units(
       >>> remove_units(model, {"hidden": [3, 17]}).get_layer("hidden").units
       126
     """
+    check_named(layers)
     _check_choice("coupled", coupled, COUPLED)
     _check_choice("masked_at", masked_at, MASKED_AT)
     graph = Graph(model)
@@ -160,19 +162,27 @@ def keep_units(
       coupled, masked_at: as `remove_units`.
 
     Raises:
-      ValueError: as `remove_units`.
+      ValueError: as `remove_units`, or a unit that another layer's choice removes.
 
     Example:
       >>> model = tfunits.models.build("mlp", input_shape=(10,), num_classes=2)
       >>> keep_units(model, {"hidden": range(100)}).get_layer("hidden").units
       100
     """
+    check_named(layers)
     units = UnitMap(Graph(model))
-    rest = {}
+    rest, numbers, gone = {}, {}, set()
     for name, indices in layers.items():
         ids = find_units(units, name)
-        kept = ids[check_indices(name, indices, len(ids))]
-        rest[name] = np.flatnonzero(~np.isin(ids, kept)).tolist()
+        numbers[name] = ids[check_indices(name, indices, len(ids))]
+        rest[name] = np.flatnonzero(~np.isin(ids, numbers[name])).tolist()
+        gone |= set(ids[rest[name]].tolist())
+    for name, kept in numbers.items():
+        if set(kept.tolist()) & gone:
+            raise ValueError(
+                f"{name}: expected units that no other layer's choice removes, received some that are tied to units "
+                "that go; coupled_units shows which"
+            )
     return remove_units(model, rest, coupled=coupled, masked_at=masked_at)
 
 
@@ -185,7 +195,7 @@ def removal_error(model: keras.Model, thin: keras.Model, layers: Mapping[str, Se
       model: the functional model that units were removed from.
       thin: what `remove_units` made of it, with masked_at="reader".
       layers: the units, as they were given to it.
-      inputs: an array, or a list of arrays, one an input.
+      inputs: an array, or several as a list in the model's order or a dict by the names of its inputs.
 
     Returns: the difference, at least 0; rounding leaves about 1e-6.
 
@@ -197,30 +207,37 @@ def removal_error(model: keras.Model, thin: keras.Model, layers: Mapping[str, Se
       >>> removal_error(model, remove_units(model, {"hidden": [3]}), {"hidden": [3]}, np.ones((2, 10))) < 1e-5
       True
     """
-    graph = Graph(model)
+    check_named(layers)
+    graph, thin_graph = Graph(model), Graph(thin)
     units = UnitMap(graph)
     removed = np.zeros(units.num_units, bool)
     for name, indices in layers.items():
         ids = find_units(units, name)
         removed[ids[check_indices(name, indices, len(ids))]] = True
-    arrays = [keras.ops.cast(a, graph.dtype(k)) for a, k in zip(keras.tree.flatten(inputs), graph.inputs, strict=True)]
-    masked = graph.run(
-        dict(zip(graph.inputs, arrays, strict=True)),
-        list(graph.outputs),
-        edit=lambda key, value: _masked(units, removed, key, value),
-        inference=True,
-    )
-    found = keras.tree.flatten(thin(keras.tree.pack_sequence_as(thin.input, arrays), training=False))
-    errors = []
-    for pair in zip(found, masked, strict=True):
-        ours, expected = (keras.ops.convert_to_numpy(tensor).astype(np.float64) for tensor in pair)
-        errors.append(float(np.abs(ours - expected).max() / max(np.abs(expected).max(), np.finfo(float).tiny)))
-    return float(np.max(errors))
+    differences, sizes = [], []
+    for batch in Inputs(inputs, "test", model):
+        masked = graph.run(
+            dict(zip(graph.inputs, batch, strict=True)),
+            list(graph.outputs),
+            edit=lambda key, value: _masked(units, removed, key, value),
+            inference=True,
+        )
+        found = thin_graph.run(
+            dict(zip(thin_graph.inputs, batch, strict=True)), list(thin_graph.outputs), inference=True
+        )
+        pairs = [
+            [keras.ops.convert_to_numpy(tensor).astype(np.float64) for tensor in pair]
+            for pair in zip(found, masked, strict=True)
+        ]
+        differences.append([np.abs(ours - expected).max() for ours, expected in pairs])
+        sizes.append([np.abs(expected).max() for _, expected in pairs])
+    return float(np.max(np.max(differences, axis=0) / np.maximum(np.max(sizes, axis=0), np.finfo(float).tiny)))
 
 
-def _masked(units: UnitMap, removed: np.ndarray, key: TensorKey, value: Any) -> Any:
-    """A tensor with the removed units at zero."""
-    for axis, ids in enumerate(units.layouts[key]):
+def _masked(units: UnitMap, removed: np.ndarray, key: TensorKey, value: Any, axes: Sequence[int] | None = None) -> Any:
+    """A tensor with the removed units along some axes, or all, at zero."""
+    for axis in range(len(units.layouts[key])) if axes is None else axes:
+        ids = units.layouts[key][axis]
         if ids is not None and removed[ids].any():
             shape = [1] * len(units.layouts[key])
             shape[axis] = len(ids)
@@ -260,6 +277,8 @@ def chunk(model: keras.Model, indices: Sequence[int]) -> keras.Model:
         raise ValueError(f"model: expected a last layer that is called once, received {layer.name!r}, which is shared")
     (call,) = calls
     units = UnitMap(graph)
+    if "kernel" not in units.rules[id(layer)].weight_axes(layer):
+        raise ValueError(f"model: expected a last layer that surgery knows, received {layer.name!r} with other weights")
     count = graph.shape(key)[-1]
     kept = check_indices("the last hidden layer", indices, count)
     if not len(kept):
@@ -333,25 +352,34 @@ def _values_of_removed(
     graph: Graph, units: UnitMap, removed: np.ndarray, keys: Sequence[TensorKey], *, noise: float
 ) -> dict[TensorKey, np.ndarray]:
     """What stands at removed units, 0 at others, with noise at all that is not masked."""
-    sources = {call.outputs[0] for call, _ in units.sources}
+    sources = {call.outputs[0]: axis for call, axis in units.sources}
     generator = np.random.default_rng(0)
 
-    def disturbed(value: Any) -> Any:
+    def disturbed(key: TensorKey, value: Any) -> Any:
         if not noise or not keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype)):
             return value
-        return value + keras.ops.cast(generator.normal(scale=noise, size=value.shape), value.dtype)
+        added = np.where(_gone(units, removed, key, value.shape), 0, generator.normal(scale=noise, size=value.shape))
+        return value + keras.ops.cast(added, value.dtype)
 
     values = graph.run(
-        {key: disturbed(keras.ops.zeros([1, *known_shape(graph, key)], graph.dtype(key))) for key in graph.inputs},
+        {key: disturbed(key, keras.ops.zeros([1, *known_shape(graph, key)], graph.dtype(key))) for key in graph.inputs},
         keys,
-        edit=lambda key, value: _masked(units, removed, key, disturbed(value)) if key in sources else value,
+        # Along the axis that the layer makes: what else it carries is not its own.
+        edit=lambda key, value: (
+            _masked(units, removed, key, disturbed(key, value), [sources[key]]) if key in sources else value
+        ),
         inference=True,
     )
     found = {}
     for key, value in zip(keys, values, strict=True):
-        gone = np.zeros(value.shape, bool)
-        for axis, ids in enumerate(units.layouts[key]):
-            if ids is not None:
-                gone |= removed[ids].reshape([-1 if other == axis else 1 for other in range(gone.ndim)])
-        found[key] = np.where(gone, keras.ops.convert_to_numpy(value), 0)
+        found[key] = np.where(_gone(units, removed, key, value.shape), keras.ops.convert_to_numpy(value), 0)
     return found
+
+
+def _gone(units: UnitMap, removed: np.ndarray, key: TensorKey, shape: Sequence[int]) -> np.ndarray:
+    """Where a tensor of a given shape carries removed units."""
+    gone = np.zeros(shape, bool)
+    for axis, ids in enumerate(units.layouts[key]):
+        if ids is not None:
+            gone |= removed[ids].reshape([-1 if other == axis else 1 for other in range(gone.ndim)])
+    return gone

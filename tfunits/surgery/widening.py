@@ -14,8 +14,6 @@ from tfunits.surgery.units import UnitMap
 WIDENINGS = ("balanced", "blocked_copy", "blocked_new", "silent", "split")
 # Weights of per-unit layers that are 0 for a silent unit, whose activation is then 0 from here on.
 _ADDED = ("beta", "bias", "gamma", "moving_mean", "scale")
-# Kernels of layers that read units, by the axis of what they read.
-_READING = {("kernel", "in"), ("pointwise_kernel", "between")}
 # Largest share of its output by which a widened model may differ.
 _SAME = 1e-3
 
@@ -49,7 +47,8 @@ def widen(
       layers: names of the layers to widen; all that can be if None.
       factor: at least 1.
       offset: b of "balanced", added to every weight.
-      seed: of the new units of "blocked_new", whose weights are Gaussian, with the mean and variance of their layer's.
+      seed: of the new units of "blocked_new", whose incoming weights and biases are Gaussian with the mean and variance
+        of their layer's.
 
     Returns: a functional model.
 
@@ -57,6 +56,7 @@ def widen(
       ValueError: another construction, a factor below 1; a layer that is not in the model, or cannot be widened: the
         output, or units that an unknown layer reads; a model without any that can; with "silent", an activation that
         is not 0 at 0.
+      TypeError: one name in the place of a list.
 
     Example:
       >>> model = tfunits.models.build("mlp", input_shape=(10,), num_classes=2)
@@ -69,6 +69,8 @@ def widen(
         raise ValueError(f"how: expected one of {', '.join(WIDENINGS)}, received {how!r}")
     if not factor >= 1:
         raise ValueError(f"factor: expected at least 1, received {factor}")
+    if isinstance(layers, str):
+        raise TypeError(f"layers: expected a list of names, received {layers!r}; use [{layers!r}]")
     graph = Graph(model)
     units = UnitMap(graph)
     copies = np.ones(units.num_units, int)
@@ -87,28 +89,32 @@ def widen(
     generator = np.random.default_rng(seed)
 
     def change(layer: Any, name: str, value: np.ndarray) -> np.ndarray:
-        for axis, slot in enumerate(units.rules[id(layer)].weight_axes(layer)[name]):
+        slots = units.rules[id(layer)].weight_axes(layer)[name]
+        for axis, slot in enumerate(slots):
             ids = None if slot is None else units.slot_ids(layer, slot)
             if ids is not None:
                 counts = copies[ids]
                 shape = [1] * value.ndim
                 shape[axis] = -1
                 nth, total = (a.reshape(shape) for a in (copy_numbers(counts), np.repeat(counts, counts)))
-                value = _change_axis(value, nth, total, name, (name, slot) in _READING)
+                # What reads one axis and makes another is multiplied with the units.
+                if slot in ("in", "between") and "out" in slots:
+                    value = _share(value, nth, total, how, offset)
+                else:
+                    value = change_axis(layer, name, value, nth, is_made=slot == "out")
         return value.astype("float32")
 
-    def _change_axis(value: np.ndarray, nth: np.ndarray, total: np.ndarray, name: str, is_read: bool) -> np.ndarray:
-        if is_read:
-            return _share(value, nth, total, how, offset)
-        if how == "silent" and (name in _ADDED or "kernel" in name or name == "embeddings"):
+    def change_axis(layer: Any, name: str, value: np.ndarray, nth: np.ndarray, *, is_made: bool) -> np.ndarray:
+        """A weight of a layer that makes units, or changes each of them."""
+        if how == "silent" and (is_made or name in _ADDED or "kernel" in name):
             return np.where(nth > 0, 0, value)
-        if how == "blocked_new" and ("kernel" in name or name == "embeddings"):
-            return np.where(nth > 0, generator.normal(value.mean(), value.std(), value.shape), value)
+        if how == "blocked_new" and (is_made or "kernel" in name):
+            own = keras.ops.convert_to_numpy(getattr(layer, name))
+            return np.where(nth > 0, generator.normal(own.mean(), own.std(), value.shape), value)
         return value
 
     wide = rebuild(graph, units, copies, Edit(of_weight=change), suffix="wide")
-    if how == "silent":
-        _check_same(model, wide)
+    _check_same(model, wide, how)
     return wide
 
 
@@ -131,8 +137,8 @@ def _share(value: np.ndarray, nth: np.ndarray, total: np.ndarray, how: str, offs
     return shared
 
 
-def _check_same(model: keras.Model, wide: keras.Model) -> None:
-    """Raise `ValueError` where units that read nothing are not 0."""
+def _check_same(model: keras.Model, wide: keras.Model, how: str) -> None:
+    """Raise `ValueError` where a wider model computes another function."""
     generator = np.random.default_rng(0)
     shapes = [[2, *(size or 8 for size in tensor.shape[1:])] for tensor in model.inputs]
     # Of whole numbers, as those of words, 0 is one that every table has.
@@ -147,7 +153,7 @@ def _check_same(model: keras.Model, wide: keras.Model) -> None:
     for before, after in zip(*results, strict=True):
         before, after = (keras.ops.convert_to_numpy(tensor) for tensor in (before, after))
         if np.abs(before - after).max() > _SAME * np.abs(before).max():
-            raise ValueError(
-                "how: expected activations that are 0 at 0 for 'silent', received one that is not, as a sigmoid; "
-                "use 'blocked_copy'"
-            )
+            reason = "expected activations that are 0 at 0, received one that is not, as a sigmoid; use 'blocked_copy'"
+            if how != "silent":
+                reason = f"expected layers whose units can be repeated, received {model.name!r}; name some in layers="
+            raise ValueError(f"how: {how!r}: {reason}")

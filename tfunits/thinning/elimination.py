@@ -21,6 +21,16 @@ class Reader:
     covariance: np.ndarray
     gram: np.ndarray
     is_joint: bool
+    _inverses: dict[float, tuple[float, np.ndarray]] = dataclasses.field(default_factory=dict, init=False, repr=False)
+
+    def invert(self, ridge: float) -> tuple[float, np.ndarray]:
+        """What the ridge adds to every variance, and the inverse of the covariance with it."""
+        if ridge not in self._inverses:
+            variances = np.diag(self.covariance)
+            added = ridge * max(float(variances.mean()), np.finfo(float).tiny)
+            whole = self.covariance if self.is_joint else np.diag(variances)
+            self._inverses[ridge] = added, np.linalg.inv(whole + added * np.eye(len(variances)))
+        return self._inverses[ridge]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,16 +88,11 @@ class _State:
 
     def __init__(self, reader: Reader, ridge: float) -> None:
         self._place = {number: place for place, number in enumerate(reader.numbers.tolist())}
-        self._gram = reader.gram.astype(np.float64).copy()
-        ridge *= max(np.trace(reader.covariance) / max(len(reader.numbers), 1), np.finfo(float).tiny)
-        variances = np.diag(reader.covariance)
+        self._gram = reader.gram.astype(np.float64)
         self._received = max(float((self._gram * reader.covariance).sum()), np.finfo(float).tiny)
-        self._ridge = ridge
         self._is_joint = reader.is_joint
-        if reader.is_joint:
-            self._precision = np.linalg.inv(reader.covariance + ridge * np.eye(len(variances)))
-        else:
-            self._precision = np.diag(1 / (variances + ridge))
+        self._ridge, inverse = reader.invert(ridge)
+        self._precision = inverse.copy()
 
     def costs(self, numbers: list[int]) -> np.ndarray:
         """What each of some units would cost; 0 of those that this reader does not read."""

@@ -1,13 +1,14 @@
 """A network under thinning: its units, who reads them, and the thin networks that are made of it."""
 
 import collections
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import scipy.stats
 import tensorflow as tf
+from tqdm.auto import tqdm
 
 from tfunits.measures.inputs import PROBABILITIES, last_activation
 from tfunits.statistics import Moments, StreamingMoments
@@ -19,7 +20,7 @@ from tfunits.thinning.elimination import Reader
 
 # Activations that stay in memory, of the whole network and of the thin one: 1 GiB of float32 each.
 _KEPT_VALUES = 2**28
-# One-sided, of the agreement that a search assures.
+# One-sided, of the agreement that a search asks for.
 _CONFIDENCE = 0.95
 # Batches of data in memory: one array an input, and labels or None.
 Batch = list[tf.Tensor]
@@ -61,9 +62,11 @@ class Network:
         axes = {tuple(np.unique(ids)) for layout in self.units.layouts.values() for ids in layout if ids is not None}
         # In one order, since a unit that stays for one axis may also stay for another.
         self._axes = [np.array(axis) for axis in sorted(axes)]
-        self.moments = read_moments(self.units, self._reads, batches)
+        progress = tqdm(batches, desc="reading activations", unit="batch", leave=False)
+        self.moments = read_moments(self.units, self._reads, progress)
         self._rows_before = self._keep_rows()
         self._row_sums: dict[Any, np.ndarray] = {}
+        self._readers: dict[Any, Reader] = {}
 
     def _keep_rows(self) -> dict[Any, list[tuple[np.ndarray, np.ndarray]]]:
         """Of every layer with one kernel, what it reads: for every batch which samples, and these [samples, units]."""
@@ -140,22 +143,29 @@ class Network:
             groups[" + ".join([*same, call.name])] = free
         return {name: np.array(sorted(free)) for name, free in groups.items()}, stays
 
-    def reading(self) -> Iterator[tuple[Any, np.ndarray, Moments]]:
-        """(layer, numbers of the units that it reads, their moments), in the network's order."""
-        for layer, (_, numbers) in self._reads.items():
-            yield layer, numbers, self.moments[layer]
+    def reading(self) -> Iterator[tuple[Any, np.ndarray, Moments, bool]]:
+        """(layer, numbers of the units that it reads, their moments, whether they can take one another over)."""
+        for layer, (reads, numbers) in self._reads.items():
+            yield layer, numbers, self.moments[layer], self._folds(reads)
 
     def readers(self, group: np.ndarray) -> list[Reader]:
         """Who reads the units of a group, with what."""
-        found = []
-        for layer, (reads, numbers) in self._reads.items():
-            if np.isin(group, numbers).any():
-                is_joint = all(read.kind == "kernel" for read in reads)
-                weights = self._weights(layer, numbers)
-                gram = weights @ weights.T if is_joint else np.diag((weights**2).sum(axis=1))
-                covariance = self.moments[layer].covariance
-                found.append(Reader(numbers=numbers, covariance=covariance, gram=gram, is_joint=is_joint))
-        return found
+        return [self._reader(layer) for layer, (_, numbers) in self._reads.items() if np.isin(group, numbers).any()]
+
+    def _reader(self, layer: Any) -> Reader:
+        if layer not in self._readers:
+            reads, numbers = self._reads[layer]
+            is_joint = self._folds(reads)
+            weights = self._weights(layer, numbers)
+            gram = weights @ weights.T if is_joint else np.diag((weights**2).sum(axis=1))
+            covariance = self.moments[layer].covariance
+            self._readers[layer] = Reader(numbers=numbers, covariance=covariance, gram=gram, is_joint=is_joint)
+        return self._readers[layer]
+
+    @staticmethod
+    def _folds(reads: Sequence[Read]) -> bool:
+        """Whether the units that a layer reads can take one another over."""
+        return all(read.kind == "kernel" for read in reads)
 
     def count_weights(self, group: np.ndarray) -> int:
         """How many weights one unit of a group has in the layers that read it, about."""
@@ -297,21 +307,29 @@ def _fit(covariance: np.ndarray, left: np.ndarray, gone: np.ndarray, ridge: floa
     return np.linalg.solve(own + added * np.eye(len(own)), covariance[np.ix_(left, gone)])
 
 
-def scores_of(model: keras.Model, batches: Sequence[Batch]) -> np.ndarray:
-    """Scores of every example's classes, float64 [examples, classes], which are largest at the predicted class.
+def score_reader(model: keras.Model) -> Callable[[Batch], np.ndarray]:
+    """A function from a batch to scores of its classes, float64 [batch, classes], largest at the predicted class.
 
     Probabilities become their logarithms, and one output the two scores (0, output).
     """
     graph = Graph(model)
     run = graph.compile_reader(graph.outputs)
-    found = [run(batch)[0].numpy() for batch in batches]
-    scores = np.concatenate([values.reshape(-1, values.shape[-1]) for values in found]).astype(np.float64)
     last, least = last_activation(graph), np.finfo(np.float64).tiny
-    if last in PROBABILITIES and scores.shape[-1] == 1:
-        scores = np.log(np.maximum(scores, least)) - np.log(np.maximum(1 - scores, least))
-    elif last in (*PROBABILITIES, "softmax"):
-        scores = np.log(np.maximum(scores, least))
-    return scores if scores.shape[-1] > 1 else np.concatenate([np.zeros_like(scores), scores], axis=1)
+
+    def read(batch: Batch) -> np.ndarray:
+        scores = run(batch)[0].numpy().astype(np.float64)
+        if last in PROBABILITIES and scores.shape[-1] == 1:
+            scores = np.log(np.maximum(scores, least)) - np.log(np.maximum(1 - scores, least))
+        elif last in (*PROBABILITIES, "softmax"):
+            scores = np.log(np.maximum(scores, least))
+        return scores if scores.shape[-1] > 1 else np.concatenate([np.zeros_like(scores), scores], axis=1)
+
+    return read
+
+
+def scores_of(model: keras.Model, batches: Iterable[Batch]) -> np.ndarray:
+    """Scores of all examples, as `score_reader`."""
+    return np.concatenate([*map(score_reader(model), batches)])
 
 
 def margins_of(scores: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -328,20 +346,21 @@ def margins_of(scores: np.ndarray, order: np.ndarray | None = None) -> tuple[np.
 
 
 def agreement_bound(margin: np.ndarray, spread: float) -> float:
-    """Share of examples like these that keep their class, from below, with a confidence of 95 %.
+    """An estimate from below of the share of examples like these that keep their class.
 
       p_i = Phi(margin_i / s),   bound = mean p - 1.64 std p / sqrt(N)
 
     Counting the classes that stay knows nothing between two examples, and a network that a search has chosen by such a
-    count looks better than it is.
+    count looks better than it is. This is the lower end of a one-sided interval of 95 % if changes of margins are
+    Gaussian with one spread; what a search has chosen may still fall a little below.
 
     Args:
       margin: of the network: score of the class that it predicts minus that of the class it holds next [examples].
       spread: s, the root mean square change of margins.
 
-    Returns: at most 1; below 0 where examples are few.
+    Returns: at most 1; below 0 where examples are few. At least two are needed.
     """
     if spread == 0:
         return 1.0
     chances = scipy.stats.norm.cdf(margin / spread)
-    return float(chances.mean() - scipy.stats.norm.ppf(_CONFIDENCE) * chances.std() / np.sqrt(len(chances)))
+    return float(chances.mean() - scipy.stats.norm.ppf(_CONFIDENCE) * chances.std(ddof=1) / np.sqrt(len(chances)))

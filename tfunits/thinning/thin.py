@@ -1,7 +1,7 @@
 """The smallest network that still agrees with a given one."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,12 +11,16 @@ import scipy.stats
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from tfunits.surgery import Graph, Inputs, check_classifier
+from tfunits.surgery import Graph, Inputs, check_classifier, kernel_of
 from tfunits.thinning.cost import count_flops, measure_seconds
 from tfunits.thinning.elimination import Elimination, eliminate
-from tfunits.thinning.network import Batch, Network, agreement_bound, margins_of, scores_of
+from tfunits.thinning.network import Batch, Network, agreement_bound, margins_of, score_reader, scores_of
 
 BATCH_SIZE = 128
+# Activations of one batch, where layers read them: 512 MiB of float32.
+_BATCH_VALUES = 2**27
+# Data without splits: two of four parts for the fit, one for the search, one held out.
+_SHARES = 4
 # Thresholds of the error that a layer may lose, between which the search starts: the smallest loses nothing to speak
 # of, the largest nearly everything.
 _THRESHOLDS = (1e-7, 2.0)
@@ -80,6 +84,9 @@ class Thinned:
             before, after = numbers[f"{name}_before"], numbers[name]
             shown = [f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" for value in (before, after)]
             lines.append(f"{name} {shown[0]}{unit} -> {shown[1]}{unit} ({after / before:.1%})")
+        lines.append(f"{self.settings['trials']} networks tried; ended by: {self.settings['ended']}")
+        if numbers["parameters"] == numbers["parameters_before"]:
+            lines.append("nothing could go: no smaller network agreed often enough")
         if "accuracy" in numbers:
             lines.append(f"accuracy {numbers['accuracy_before']:.4f} -> {numbers['accuracy']:.4f}")
         return "\n".join([*lines, self.to_frame().to_string()])
@@ -105,14 +112,16 @@ def thin(
     receive once the remaining units have taken over what they can: silent and constant units, linear functions of
     others, units that little depends on. One threshold of this loss for all layers is searched by halving, then every
     layer is thinned further in turn, as long as enough examples of the search and of the fit keep their class, and
-    would be expected to among others, with a confidence of 95 %, by how much margins between classes have changed. The
+    others can be expected to, estimated by how much margins between classes have changed. Units that a layer, RMS or
+    group normalisation reads stay, since that mixes them; response normalisation is passed. The
     weights of every reader are fitted again to what it received in the whole network, layer by layer; nothing is
     trained, and no label is looked at.
 
     Args:
       model: a functional classifier.
       data: a `tfunits.datasets.Dataset`; or an array of inputs or a tuple (inputs, labels), or a batched
-        tf.data.Dataset of these, of which then half is for the fit, and a quarter each for the search and held out.
+        tf.data.Dataset of these, of which then half is for the fit, and a quarter each for the search and held out, of
+        at most 4 max_examples.
       agreement: share of examples that must keep their class, in (0, 1].
       fit_split, search_split, held_out_split: of a `Dataset`: activations are fitted on the first, the search looks at
         the second, and what is reported is measured on the third.
@@ -135,23 +144,23 @@ def thin(
     """
     if not 0 < agreement <= 1:
         raise ValueError(f"agreement: expected a share in (0, 1], received {agreement}")
-    if max_trials < 1 or max_examples < 2:
-        raise ValueError(
-            f"max_trials: expected at least 1 trial and 2 examples, received {max_trials} and {max_examples}"
-        )
+    for name, value, least in (("max_trials", max_trials, 1), ("max_examples", max_examples, 2)):
+        if value < least:
+            raise ValueError(f"{name}: expected at least {least}, received {value}")
     graph = Graph(model)
     check_classifier(graph)
     shape = graph.shape(graph.outputs[0])
     if len(shape) != 2:
         raise ValueError(f"model: expected one class an example, an output [batch, classes], received {shape}")
     splits = (fit_split, search_split, held_out_split)
-    parts = _divide(model, data, splits, max_examples, seed)
+    # A network of unknown size is refused before the search.
+    count_flops(model)
+    parts = _divide(model, data, splits, max_examples, _choose_batch_size(graph), seed)
     network = Network(model, parts[0].batches)
     if not network.groups:
         raise ValueError(f"model: expected a network with units that can go, received {model.name!r}: {network.stays}")
     search = _Search(network, parts[1].batches, agreement, max_trials)
-    removed = search.run()
-    thin_model = search.make(removed)
+    thin_model, removed = search.run()
     settings = {
         "agreement": agreement, "fit_split": fit_split, "search_split": search_split,
         "held_out_split": held_out_split, "max_examples": max_examples, "max_trials": max_trials, "seed": seed,
@@ -161,56 +170,101 @@ def thin(
         layers=_count_layers(network, removed),
         numbers=_compare(model, thin_model, parts[2]),
         stays=network.stays,
-        settings={**settings, "trials": search.trials},
+        settings={**settings, "trials": search.trials, "ended": search.ended},
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Part:
-    """Examples in memory."""
+    """Examples in memory, or a split that is read again each time.
 
-    batches: list[Batch]
-    labels: np.ndarray | None
+    Attributes:
+      pairs: batches with their labels, None where there are none.
+    """
+
+    pairs: Iterable[tuple[Batch, np.ndarray | None]]
+
+    @property
+    def batches(self) -> list[Batch]:
+        """The batches alone."""
+        return [batch for batch, _ in self.pairs]
 
 
-def _divide(model: keras.Model, data: Any, splits: Sequence[str], most: int, seed: int) -> list[_Part]:
+class _Stream:
+    """A split, read batch by batch."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+
+    def __iter__(self) -> Iterator[tuple[Batch, np.ndarray | None]]:
+        return self._inputs.with_labels()
+
+
+def _divide(model: keras.Model, data: Any, splits: Sequence[str], most: int, batch_size: int, seed: int) -> list[_Part]:
     """Examples for the fit, for the search, and held out."""
     if hasattr(data, "splits"):
-        return [_gather(Inputs(data, split, model), most if split != splits[2] else None) for split in splits]
-    whole = _gather(Inputs(data, "all", model), None)
-    arrays = [np.concatenate([batch[place].numpy() for batch in whole.batches]) for place in range(len(model.inputs))]
+        streams = [_open(data, split, model) for split in splits]
+        for split, inputs in zip(splits, streams, strict=True):
+            if inputs.num_examples < 2:
+                raise ValueError(f"data: expected at least 2 examples of split {split!r}, received 1")
+        parts = [_in_memory(*_gather(inputs, most), batch_size) for inputs in streams[:2]]
+        return [*parts, _Part(pairs=_Stream(streams[2]))]
+    arrays, labels = _gather(_open(data, "all", model), _SHARES * most)
     count = len(arrays[0])
-    if count < len(splits) + 1:
-        raise ValueError(f"data: expected at least 4 examples to divide, received {count}")
+    if count < 2 * _SHARES:
+        raise ValueError(f"data: expected at least {2 * _SHARES} examples to divide, received {count}")
     order = np.random.default_rng(seed).permutation(count)
     parts = []
-    for places in np.split(order, [count // 2, count * 3 // 4]):
-        limited = places[:most] if len(parts) < 2 else places
-        labels = None if whole.labels is None else whole.labels[limited]
-        parts.append(_Part(batches=_batches([array[limited] for array in arrays]), labels=labels))
+    for places in np.split(order, [count * 2 // _SHARES, count * 3 // _SHARES]):
+        chosen = places[:most] if len(parts) < 2 else places
+        own = None if labels is None else labels[chosen]
+        parts.append(_in_memory([array[chosen] for array in arrays], own, batch_size))
     return parts
 
 
-def _batches(arrays: Sequence[np.ndarray]) -> list[Batch]:
-    starts = range(0, len(arrays[0]), BATCH_SIZE)
-    return [[tf.constant(array[start : start + BATCH_SIZE]) for array in arrays] for start in starts]
+def _open(data: Any, split: str, model: keras.Model) -> Inputs:
+    inputs = Inputs(data, split, model)
+    if inputs.has_labels:
+        inputs.require_labels()
+    return inputs
 
 
-def _gather(inputs: Inputs, most: int | None) -> _Part:
-    """Examples of a split, at most so many, spread evenly over it."""
+def _in_memory(arrays: Sequence[np.ndarray], labels: np.ndarray | None, batch_size: int) -> _Part:
+    pairs = []
+    for start in range(0, len(arrays[0]), batch_size):
+        part = slice(start, start + batch_size)
+        pairs.append(([tf.constant(array[part]) for array in arrays], None if labels is None else labels[part]))
+    return _Part(pairs=pairs)
+
+
+def _gather(inputs: Inputs, most: int) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Examples of a split and their labels, at most so many, spread evenly over it.
+
+    Raises:
+      ValueError: a value that is not finite.
+    """
     count = inputs.num_examples
-    chosen = np.arange(count) if most is None or count <= most else np.linspace(0, count - 1, most).astype(int)
-    arrays: list[list[np.ndarray]] = []
+    chosen = np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(int)
+    found: list[list[np.ndarray]] = []
     labels, start = [], 0
     for batch, own in inputs.with_labels():
         size = int(batch[0].shape[0])
         places = chosen[(chosen >= start) & (chosen < start + size)] - start
-        arrays.append([tensor.numpy()[places] for tensor in batch])
+        found.append([tensor.numpy()[places] for tensor in batch])
         if own is not None:
             labels.append(own[places])
         start += size
-    joined = [np.concatenate(parts) for parts in zip(*arrays, strict=True)]
-    return _Part(batches=_batches(joined), labels=np.concatenate(labels) if labels else None)
+    arrays = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("data: expected finite inputs, received some that are NaN or infinite; leave these out")
+    return arrays, np.concatenate(labels) if labels else None
+
+
+def _choose_batch_size(graph: Graph) -> int:
+    """Examples whose activations, where layers read them, stand in memory together."""
+    read = {call.inputs[0] for call in graph.calls if kernel_of(call.operation) is not None}
+    size = sum(int(np.prod([size or 1 for size in graph.shape(key)[1:]])) for key in read)
+    return int(np.clip(_BATCH_VALUES // max(size, 1), 1, BATCH_SIZE))
 
 
 class _Search:
@@ -223,28 +277,36 @@ class _Search:
         self._margins = [margins_of(scores_of(network.model, part)) for part in (batches, network.batches)]
         self._eliminations: dict[str, Elimination] = {}
         self._ridge = _RIDGES[0]
+        self._best: keras.Model | None = None
+        self.ended = "every layer is at its limit"
         self._progress = tqdm(total=max_trials, desc="thinning", unit="network")
         self._max_trials, self.trials = max_trials, 0
 
-    def make(self, removed: np.ndarray) -> keras.Model:
-        """The thin network."""
+    def run(self) -> tuple[keras.Model, np.ndarray]:
+        """The thin network, and which units are gone: bool [units]."""
+        with self._progress:
+            best, most = None, -1.0
+            for ridge in _RIDGES:
+                self._rank(ridge)
+                self._best = None
+                counts = self._search_threshold()
+                saved = float(sum(n * self._network.count_weights(self._network.groups[g]) for g, n in counts.items()))
+                if saved > most:
+                    most, best = saved, (ridge, self._eliminations, counts, self._best)
+            self._ridge, self._eliminations, counts, self._best = best
+            counts = self._search_layers(counts)
+            if self.trials >= self._max_trials:
+                self.ended = "max_trials"
+            # Where the search ends early, the bar is full all the same.
+            self._progress.total = self.trials
+            self._progress.refresh()
+        removed = self._removed(counts)
+        return self._best or self._make(removed), removed
+
+    def _make(self, removed: np.ndarray) -> keras.Model:
         model = self._network.build(removed, self._ridge)
         self._network.refit(model, removed, self._ridge)
         return model
-
-    def run(self) -> np.ndarray:
-        """Which units go: bool [units]."""
-        with self._progress:
-            found = []
-            for ridge in _RIDGES:
-                self._rank(ridge)
-                counts = self._search_threshold()
-                saved = sum(count * self._network.count_weights(self._network.groups[n]) for n, count in counts.items())
-                found.append((saved, -len(found), ridge, counts))
-            _, _, ridge, counts = max(found)
-            if ridge != self._ridge:
-                self._rank(ridge)
-            return self._removed(self._search_layers(counts))
 
     def _rank(self, ridge: float) -> None:
         """Find the order in which the units of every group go."""
@@ -266,7 +328,7 @@ class _Search:
         if self.trials >= self._max_trials:
             return False
         self.trials += 1
-        model = self.make(self._removed(counts))
+        model = self._make(self._removed(counts))
         same, spreads = [], []
         for part, (margin, order) in zip((self._batches, self._network.batches), self._margins, strict=True):
             scores = scores_of(model, part)
@@ -275,6 +337,8 @@ class _Search:
         found = min(*same, agreement_bound(self._margins[0][0], max(spreads)))
         self._progress.update()
         self._progress.set_postfix(gone=sum(counts.values()), agreement=f"{found:.3f}")
+        if found >= self._agreement:
+            self._best = model
         return found >= self._agreement
 
     def _search_threshold(self) -> dict[str, int]:
@@ -336,7 +400,7 @@ def _count_layers(network: Network, removed: np.ndarray) -> dict[str, dict[str, 
 def _find_reasons(network: Network, removed: np.ndarray) -> dict[int, str]:
     """Number of a removed unit -> the first of `_REASONS` that every reader finds."""
     found: dict[int, str] = {}
-    for layer, numbers, moments in network.reading():
+    for layer, numbers, moments, folds in network.reading():
         gone = removed[numbers]
         if not gone.any():
             continue
@@ -349,7 +413,7 @@ def _find_reasons(network: Network, removed: np.ndarray) -> dict[int, str]:
         holds = {
             "constant": np.sqrt(variance[gone]) <= _CONSTANT * np.abs(moments.mean[gone]),
             "silent": np.zeros(gone.sum(), bool) if active is None else active[gone] < _SILENT,
-            "redundant": rest <= (1 - _REDUNDANT) * variance[gone],
+            "redundant": folds & (rest <= (1 - _REDUNDANT) * variance[gone]),
         }
         for place, number in enumerate(numbers[gone].tolist()):
             reason = next((reason for reason, held in holds.items() if held[place]), _REASONS[-1])
@@ -360,11 +424,18 @@ def _find_reasons(network: Network, removed: np.ndarray) -> dict[int, str]:
 
 def _compare(model: keras.Model, thin_model: keras.Model, part: _Part) -> dict[str, Any]:
     """Both networks on held-out examples."""
-    before, after = (scores_of(m, part.batches).argmax(axis=1) for m in (model, thin_model))
+    readers = [score_reader(m) for m in (model, thin_model)]
+    classes, labels, first = [], [], None
+    for batch, own in part.pairs:
+        first = batch if first is None else first
+        classes.append([reader(batch).argmax(axis=1) for reader in readers])
+        if own is not None:
+            labels.append(own)
+    before, after = np.concatenate(classes, axis=1)
     same = before == after
     interval = scipy.stats.binomtest(int(same.sum()), len(same)).proportion_ci(_CONFIDENCE, method="exact")
     flops = [count_flops(m) for m in (model, thin_model)]
-    seconds = measure_seconds([model, thin_model], [tensor.numpy() for tensor in part.batches[0]])
+    seconds = measure_seconds([model, thin_model], [tensor.numpy() for tensor in first])
     numbers: dict[str, Any] = {
         "agreement": float(same.mean()),
         "agreement_interval": [float(interval.low), float(interval.high)],
@@ -376,9 +447,7 @@ def _compare(model: keras.Model, thin_model: keras.Model, part: _Part) -> dict[s
         "seconds_before": seconds[0],
         "seconds": seconds[1],
     }
-    if part.labels is not None:
-        numbers |= {
-            "accuracy_before": float((before == part.labels).mean()),
-            "accuracy": float((after == part.labels).mean()),
-        }
+    if labels:
+        true = np.concatenate(labels)
+        numbers |= {"accuracy_before": float((before == true).mean()), "accuracy": float((after == true).mean())}
     return numbers

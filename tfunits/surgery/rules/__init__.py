@@ -4,7 +4,7 @@ import keras
 
 from tfunits import layers as own
 from tfunits.surgery.graph import Call
-from tfunits.surgery.rules.base import Lambda, PerUnit, Rule, Unknown, WeightAxes
+from tfunits.surgery.rules.base import Lambda, PerPosition, PerUnit, Rule, Unknown, WeightAxes
 from tfunits.surgery.rules.form import (
     AlongAxis,
     Concatenate,
@@ -63,7 +63,7 @@ RULES: dict[type, Rule] = {
     keras.layers.Softmax: AlongAxis(),
     own.ChannelMask: Mask(),
     own.TakeUnits: Take(),
-    own.PositionBias: PerUnit("bias"),
+    own.PositionBias: PerPosition(),
     **dict.fromkeys(
         [
             *(keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.Identity),

@@ -1,6 +1,6 @@
 """What a rule is: how a layer passes units on, and how it is made again with fewer or more of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -31,8 +31,8 @@ class Rule:
     def resize(self, call: Call, config: dict[str, Any], selection: "Selection") -> None:
         """Change a layer's config, in place, to the units that are left."""
 
-    def remake(self, call: Call, selection: "Selection") -> Any:
-        """A new operation, without weights yet, for the units that are left."""
+    def remake(self, call: Call, selection: "Selection", **options: Any) -> Any:
+        """A new operation, without weights yet, for the units that are left; options replace those of its config."""
         activation = getattr(call.operation, "activation", None)
         is_layer = isinstance(activation, keras.layers.Layer)
         if is_layer and activation.variables:
@@ -40,18 +40,32 @@ class Rule:
                 f"model: expected activations without weights, received {call.name!r} with a "
                 f"{type(activation).__name__} inside; make it a layer behind"
             )
-        try:
-            config = call.operation.get_config()
+
+        def change(config: dict[str, Any]) -> None:
             self.resize(call, config, selection)
-            # A function of the user's own has no name by which a config could find it.
-            config.update({name: value for name, value in _functions(call.operation).items() if name in config})
-            return call.operation.__class__.from_config(config)
-        except (TypeError, NotImplementedError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ValueError(
-                f"model: expected layers that can be made again from their config, received {call.name!r} of "
-                f"{type(call.operation).__name__}, which cannot ({reason}); give it get_config"
-            ) from None
+            config.update(options)
+
+        return remake_layer(call, change)
+
+
+def remake_layer(call: Call, change: Callable[[dict[str, Any]], None]) -> Any:
+    """A call's operation made again, without weights yet, from its config once that is changed in place.
+
+    Raises:
+      ValueError: a layer that cannot be made again.
+    """
+    try:
+        config = call.operation.get_config()
+        # A function of the user's own has no name by which a config could find it.
+        config.update({name: value for name, value in _functions(call.operation).items() if name in config})
+        change(config)
+        return call.operation.__class__.from_config(config)
+    except (TypeError, NotImplementedError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"model: expected layers that can be made again from their config, received {call.name!r} of "
+            f"{type(call.operation).__name__}, which cannot ({reason}); give it get_config"
+        ) from None
 
 
 def _functions(operation: Any) -> dict[str, Any]:
@@ -61,6 +75,19 @@ def _functions(operation: Any) -> dict[str, Any]:
     return {
         name: value for name, value in found.items() if callable(value) and not isinstance(value, keras.layers.Layer)
     }
+
+
+class PerPosition(Rule):
+    """Our PositionBias: a weight of the shape of one example."""
+
+    def couple(self, call: Call, units: "UnitMap") -> None:
+        layout = units.layouts[call.inputs[0]]
+        for axis, ids in enumerate(layout):
+            units.slot(call.operation, f"axis {axis}", ids)
+        units.set(call, layout)
+
+    def weight_axes(self, layer: Any) -> WeightAxes:
+        return {"bias": tuple(f"axis {axis + 1}" for axis in range(len(layer.bias.shape)))}
 
 
 class Unknown(Rule):
@@ -104,6 +131,9 @@ class PerUnit(Rule):
         layout = combine(call, units)
         if any("units" in axes for axes in self.weight_axes(call.operation).values()):
             units.slot(call.operation, "units", layout[-1])
+        # A weight of size 1 is one unit's, or that of all.
+        if self._weights and layout[-1] is not None and len(layout[-1]) == 1:
+            units.slot(call.operation, "single", layout[-1])
         units.set(call, layout)
 
     def weight_axes(self, layer: Any) -> WeightAxes:
@@ -111,7 +141,7 @@ class PerUnit(Rule):
         for name in self._weights:
             weight = getattr(layer, name, None)
             if weight is not None:
-                last = "units" if weight.shape[-1] > 1 else None
+                last = "units" if weight.shape[-1] > 1 else "single"
                 found[name] = (None,) * (len(weight.shape) - 1) + (last,)
         return found
 

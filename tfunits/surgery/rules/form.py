@@ -45,6 +45,8 @@ class Reshape(Rule):
                 units.fix(ids, f"{call.name!r} spreads it over several axes")
             else:
                 found[place[0]] = place[1]
+                if not _keeps_copies(ids, axis, before, after, *place):
+                    units.keep_single(ids, f"{call.name!r} puts copies away from their units")
         units.set(call, found)
 
     def remake(self, call: Call, selection: "Selection") -> Any:
@@ -64,6 +66,19 @@ class Reshape(Rule):
             elif "newshape" in config:
                 config["newshape"] = (-1, *sizes)
         return operation.__class__.from_config(config)
+
+
+def _keeps_copies(
+    ids: np.ndarray, axis: int, before: list[int | None], after: tuple[int | None, ...], place: int, made: np.ndarray
+) -> bool:
+    """Whether a copy right behind every unit stands right behind it in another form too."""
+    twice = [np.repeat(2 * numbers, 2) + np.tile([0, 1], len(numbers)) for numbers in (ids, made)]
+    shapes = [list(before), list(after)]
+    for shape, changed in zip(shapes, (axis, place), strict=True):
+        shape[changed] *= 2
+    spread = _spread(twice[0], axis, *shapes)
+    expected = twice[1].reshape([-1 if other == place - 1 else 1 for other in range(len(after) - 1)])
+    return spread is not None and bool((spread == expected).all())
 
 
 def _find_axis(

@@ -65,10 +65,15 @@ class Kernel(Rule):
       axes: names of the kernel's last two axes.
       size: the option that holds the number of units.
       is_dense: whether other axes than the last are independent examples, and not positions of a map.
+      kernel, bias: the attributes that hold them. Only of a layer that calls them so, and has the options `use_bias`
+        and `activation`, can other units' weights be folded into the kernel.
     """
 
-    def __init__(self, *axes: str, size: str, is_dense: bool = False) -> None:
+    def __init__(
+        self, *axes: str, size: str, is_dense: bool = False, kernel: str = "kernel", bias: str = "bias"
+    ) -> None:
         self._axes, self._size, self._is_dense = axes, size, is_dense
+        self._kernel, self._bias = kernel, bias
 
     def couple(self, call: Call, units: "UnitMap") -> None:
         layer = call.operation
@@ -85,8 +90,8 @@ class Kernel(Rule):
             layout[axis] = follow_multiplier(call, units, axis, count // groups)
         else:
             ids = units.layouts[read][axis]
-            kind = "kernel" if groups == 1 else "affine"
-            units.read(call, axis, kind=kind)
+            is_standard = self._kernel == "kernel" and {"activation", "use_bias"} <= set(layer.get_config())
+            units.read(call, axis, kind=("kernel" if groups == 1 else "affine") if is_standard else "other")
             if ids is not None:
                 first = ids.reshape(groups, -1)[0]
                 units.tie(np.tile(first, groups), ids, "")
@@ -101,7 +106,8 @@ class Kernel(Rule):
         units.set(call, layout)
 
     def weight_axes(self, layer: Any) -> WeightAxes:
-        return {"kernel": (None,) * (len(layer.kernel.shape) - 2) + self._axes, "bias": ("out",)}
+        rank = len(getattr(layer, self._kernel).shape)
+        return {self._kernel: (None,) * (rank - 2) + self._axes, self._bias: ("out",)}
 
     def resize(self, call: Call, config: dict[str, Any], selection: "Selection") -> None:
         made = selection.slot(call.operation, "out")
