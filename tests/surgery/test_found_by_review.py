@@ -203,3 +203,44 @@ def test_a_list_of_names_is_refused_in_one_line():
             remove_units(model, layers_given)
     with pytest.raises(TypeError, match="layers: expected a list of names, received 'hidden'"):
         widen(model, layers="hidden")
+
+
+class Glu(layers.Layer):
+    """The README's example: the first half of the units times a gate of the second."""
+
+    def build(self, shape):
+        self.w = self.add_weight(name="w", shape=(shape[-1] // 2,), initializer="ones")
+
+    def call(self, inputs):
+        first, second = keras.ops.split(inputs, 2, axis=-1)
+        return first * keras.ops.sigmoid(self.w * second)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], shape[-1] // 2)
+
+
+class GluRule(surgery.Rule):
+    def couple(self, call, units):
+        *others, ids = units.layouts[call.inputs[0]]
+        halves = [None, None] if ids is None else ids.reshape(2, -1)
+        made = units.tie(*halves, "it is no unit")
+        units.slot(call.operation, "units", made)
+        units.set(call, [*others, made])
+
+    def weight_axes(self, layer):
+        return {"w": ("units",)}
+
+
+def test_the_readmes_rule_of_ones_own():
+    register(Glu, GluRule())
+    try:
+        inputs = keras.Input((5,))
+        hidden = Glu(name="glu")(layers.Dense(6, name="hidden")(inputs))
+        model = randomize(keras.Model(inputs, layers.Dense(2)(hidden)))
+        assert surgery.coupled_units(model, "hidden")[1].members == {"hidden": (1, 4)}
+        thin = remove_units(model, {"hidden": [1]})
+        assert thin.get_layer("hidden").units == 4
+        assert difference(thin, mask(model, {"glu": [1, 0, 1]}), images(5)) < 1e-5
+        assert difference(thin, model, images(5)) > 1e-3
+    finally:
+        del surgery.RULES[Glu]
