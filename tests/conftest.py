@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from made_data import make_dataset
 
 from tfunits import datasets, training
 
@@ -55,17 +56,6 @@ def branched_model() -> keras.Model:
 def images(rng: np.random.Generator) -> np.ndarray:
     """Inputs of `branched_model`; their number leaves an uneven last batch."""
     return rng.normal(size=(27, 8, 8, 3)).astype("float32")
-
-
-def make_dataset(inputs: np.ndarray, labels: np.ndarray, num_classes: int) -> datasets.Dataset:
-    """A data set of given arrays: three quarters train, an eighth each validation and test."""
-    first, second = len(labels) * 3 // 4, len(labels) * 7 // 8
-    parts = {"train": slice(0, first), "validation": slice(first, second), "test": slice(second, None)}
-    splits = {
-        name: datasets.Split(inputs=inputs[part].astype("float32"), labels=labels[part].astype("int32"))
-        for name, part in parts.items()
-    }
-    return datasets.Dataset(name="made", num_classes=num_classes, splits=splits)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 import tensorflow as tf
-from conftest import make_dataset
 from keras import layers
+from made_data import make_dataset
 from masked_models import CLOSE, assert_same_function, assert_visible, difference, saved_and_loaded
 from sample_networks import call, chain, inputs_of, make, randomize
 

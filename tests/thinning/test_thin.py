@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from conftest import make_dataset
 from keras import layers
+from made_data import make_dataset
 
 from tfunits import measures
 from tfunits.datasets import Dataset

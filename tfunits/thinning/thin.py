@@ -136,7 +136,7 @@ def thin(
         few examples to divide, or a model none of whose units can go.
 
     Example:
-      >>> thinned = thin(model, images, agreement=0.9, max_trials=3)
+      >>> thinned = thin(model, np.concatenate([images, images]), agreement=0.9, max_trials=3)
       >>> thinned.model.count_params() <= model.count_params()
       True
 
