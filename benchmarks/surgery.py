@@ -45,7 +45,8 @@ def randomize(model: keras.Model, seed: int = 0) -> keras.Model:
             elif name in ("gamma", "scale"):
                 value = 0.5 + 0.3 * np.abs(noise)
             elif "kernel" in name:
-                fan_in = np.prod(variable.shape[:-1]) if "depthwise" not in name else np.prod(variable.shape[:2])
+                is_depthwise = "depthwise" in name or isinstance(layer, keras.layers.DepthwiseConv2D)
+                fan_in = np.prod(variable.shape[:2] if is_depthwise else variable.shape[:-1])
                 value = noise * np.sqrt(2 / fan_in)
             else:
                 value = 0.2 * noise
