@@ -18,7 +18,7 @@ import tfunits
 from tfunits import datasets, experiments, surgery, thinning
 from tfunits.artifacts import RunDir
 from tfunits.configs import ExecutionConfig, resolve
-from tfunits.thinning.network import scores_of
+from tfunits.thinning.agreement import scores_of
 
 # Shares of units that are tried by halving.
 HALVINGS = 7

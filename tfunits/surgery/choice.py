@@ -41,7 +41,7 @@ def check_indices(name: str, indices: Iterable[int], count: int) -> np.ndarray:
     """Indices as an array.
 
     Raises:
-      ValueError: one that is no whole number, out of range or given twice, or none at all.
+      ValueError: one that is no whole number, out of range or given twice.
     """
     given = list(indices) if isinstance(indices, Iterable) and not isinstance(indices, str) else [None]
     if not all(isinstance(index, int | np.integer) and not isinstance(index, bool) for index in given):

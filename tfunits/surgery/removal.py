@@ -124,21 +124,20 @@ def remove_units(
       ValueError: a model that is not functional; a layer that is not in it, or has no units; an index out of range or
         given twice; units of the output, or that an unknown layer reads; all units of a layer; coupled units with
         coupled="raise"; a constant that a reader cannot take in.
+      TypeError: layers that are no mapping.
 
     Example:
       >>> model = tfunits.models.build("mlp", input_shape=(10,), num_classes=2)
       >>> remove_units(model, {"hidden": [3, 17]}).get_layer("hidden").units
       126
     """
-    check_named(layers)
     _check_choice("coupled", coupled, COUPLED)
     _check_choice("masked_at", masked_at, MASKED_AT)
     graph = Graph(model)
     units = UnitMap(graph)
-    removed = np.zeros(units.num_units, bool)
-    for name, indices in layers.items():
+    removed = _choose(units, layers)
+    for name in layers:
         ids = find_units(units, name)
-        removed[ids[check_indices(name, indices, len(ids))]] = True
         check_removable(units, name, ids[removed[ids]])
     if coupled == "raise":
         _check_alone(units, layers, removed)
@@ -160,6 +159,8 @@ def keep_units(
       model: a functional model.
       layers: name of a layer -> indices of the units that stay.
       coupled, masked_at: as `remove_units`.
+
+    Returns: a functional model.
 
     Raises:
       ValueError: as `remove_units`, or a unit that another layer's choice removes.
@@ -207,13 +208,9 @@ def removal_error(model: keras.Model, thin: keras.Model, layers: Mapping[str, Se
       >>> removal_error(model, remove_units(model, {"hidden": [3]}), {"hidden": [3]}, np.ones((2, 10))) < 1e-5
       True
     """
-    check_named(layers)
     graph, thin_graph = Graph(model), Graph(thin)
     units = UnitMap(graph)
-    removed = np.zeros(units.num_units, bool)
-    for name, indices in layers.items():
-        ids = find_units(units, name)
-        removed[ids[check_indices(name, indices, len(ids))]] = True
+    removed = _choose(units, layers)
     differences, sizes = [], []
     for batch in Inputs(inputs, "test", model):
         masked = graph.run(
@@ -303,6 +300,16 @@ def chunk(model: keras.Model, indices: Sequence[int]) -> keras.Model:
         Edit(reading={layer: lambda rows: rows[kept]}, before={call: take}),
         suffix="chunk",
     )
+
+
+def _choose(units: UnitMap, layers: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """Which units are named, with all that have the same number: bool [units.num_units]."""
+    check_named(layers)
+    chosen = np.zeros(units.num_units, bool)
+    for name, indices in layers.items():
+        ids = find_units(units, name)
+        chosen[ids[check_indices(name, indices, len(ids))]] = True
+    return chosen
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -80,7 +80,10 @@ class UnitMap:
         pairs = np.concatenate([np.zeros((2, 0), np.int64), *self._ties], axis=1)
         matrix = scipy.sparse.coo_matrix((np.ones(pairs.shape[1]), tuple(pairs)), shape=2 * (self.num_units,))
         self.num_units, numbers = scipy.sparse.csgraph.connected_components(matrix, directed=False)
-        renumber = lambda ids: None if ids is None else numbers[ids]  # noqa: E731
+
+        def renumber(ids: np.ndarray | None) -> np.ndarray | None:
+            return None if ids is None else numbers[ids]
+
         self.layouts = {key: tuple(map(renumber, layout)) for key, layout in self.layouts.items()}
         self._slots = {
             layer: {name: renumber(ids) for name, ids in slots.items()} for layer, slots in self._slots.items()

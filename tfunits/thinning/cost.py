@@ -60,6 +60,8 @@ def measure_seconds(models: list[keras.Model], inputs: list[np.ndarray]) -> list
     Args:
       models: functional models of the same inputs.
       inputs: one array an input.
+
+    Returns: seconds, one a model.
     """
     batch = [tf.constant(array) for array in inputs]
     graphs = [Graph(model) for model in models]

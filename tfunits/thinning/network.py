@@ -1,29 +1,24 @@
 """A network under thinning: its units, who reads them, and the thin networks that are made of it."""
 
 import collections
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import scipy.stats
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from tfunits.measures.inputs import PROBABILITIES, last_activation
 from tfunits.statistics import Moments, StreamingMoments
 from tfunits.surgery import Call, Graph, TensorKey, UnitMap
 from tfunits.surgery.folding import find_columns, read_moments, take_over, unit_rows
 from tfunits.surgery.rebuild import Edit, Selection, change_rows, rebuild, unique_names
 from tfunits.surgery.units import Read
 from tfunits.thinning.elimination import Reader
+from tfunits.thinning.examples import Batch
 
 # Activations that stay in memory, of the whole network and of the thin one: 1 GiB of float32 each.
 _KEPT_VALUES = 2**28
-# One-sided, of the agreement that a search asks for.
-_CONFIDENCE = 0.95
-# Batches of data in memory: one array an input, and labels or None.
-Batch = list[tf.Tensor]
 
 
 class Network:
@@ -305,62 +300,3 @@ def _fit(covariance: np.ndarray, left: np.ndarray, gone: np.ndarray, ridge: floa
     own = covariance[np.ix_(left, left)]
     added = ridge * np.trace(covariance) / len(covariance) + np.finfo(float).tiny
     return np.linalg.solve(own + added * np.eye(len(own)), covariance[np.ix_(left, gone)])
-
-
-def score_reader(model: keras.Model) -> Callable[[Batch], np.ndarray]:
-    """A function from a batch to scores of its classes, float64 [batch, classes], largest at the predicted class.
-
-    Probabilities become their logarithms, and one output the two scores (0, output).
-    """
-    graph = Graph(model)
-    run = graph.compile_reader(graph.outputs)
-    last, least = last_activation(graph), np.finfo(np.float64).tiny
-
-    def read(batch: Batch) -> np.ndarray:
-        scores = run(batch)[0].numpy().astype(np.float64)
-        if last in PROBABILITIES and scores.shape[-1] == 1:
-            scores = np.log(np.maximum(scores, least)) - np.log(np.maximum(1 - scores, least))
-        elif last in (*PROBABILITIES, "softmax"):
-            scores = np.log(np.maximum(scores, least))
-        return scores if scores.shape[-1] > 1 else np.concatenate([np.zeros_like(scores), scores], axis=1)
-
-    return read
-
-
-def scores_of(model: keras.Model, batches: Iterable[Batch]) -> np.ndarray:
-    """Scores of all examples, as `score_reader`."""
-    return np.concatenate([*map(score_reader(model), batches)])
-
-
-def margins_of(scores: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Score of one class minus that of another, for every example; and which classes these are.
-
-    Args:
-      scores: [examples, classes].
-      order: the two classes of every example [examples, 2]; the largest and the next of these scores if None.
-    """
-    if order is None:
-        order = np.argsort(scores, axis=1)[:, :-3:-1]
-    first, second = np.take_along_axis(scores, order, axis=1).T
-    return first - second, order
-
-
-def agreement_bound(margin: np.ndarray, spread: float) -> float:
-    """An estimate from below of the share of examples like these that keep their class.
-
-      p_i = Phi(margin_i / s),   bound = mean p - 1.64 std p / sqrt(N)
-
-    Counting the classes that stay knows nothing between two examples, and a network that a search has chosen by such a
-    count looks better than it is. This is the lower end of a one-sided interval of 95 % if changes of margins are
-    Gaussian with one spread; what a search has chosen may still fall a little below.
-
-    Args:
-      margin: of the network: score of the class that it predicts minus that of the class it holds next [examples].
-      spread: s, the root mean square change of margins.
-
-    Returns: at most 1; below 0 where examples are few. At least two are needed.
-    """
-    if spread == 0:
-        return 1.0
-    chances = scipy.stats.norm.cdf(margin / spread)
-    return float(chances.mean() - scipy.stats.norm.ppf(_CONFIDENCE) * chances.std(ddof=1) / np.sqrt(len(chances)))

@@ -1,39 +1,23 @@
 """The smallest network that still agrees with a given one."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import scipy.stats
-import tensorflow as tf
-from tqdm.auto import tqdm
 
-from tfunits.surgery import Graph, Inputs, check_classifier, kernel_of
+from tfunits.surgery import Graph, check_classifier
+from tfunits.thinning.agreement import score_reader
 from tfunits.thinning.cost import count_flops, measure_seconds
-from tfunits.thinning.elimination import Elimination, eliminate
-from tfunits.thinning.network import Batch, Network, agreement_bound, margins_of, score_reader, scores_of
+from tfunits.thinning.examples import Part, choose_batch_size, divide
+from tfunits.thinning.network import Network
+from tfunits.thinning.search import RIDGES, Search
 
-BATCH_SIZE = 128
-# Activations of one batch, where layers read them: 512 MiB of float32.
-_BATCH_VALUES = 2**27
-# Data without splits: two of four parts for the fit, one for the search, one held out.
-_SHARES = 4
-# Thresholds of the error that a layer may lose, between which the search starts: the smallest loses nothing to speak
-# of, the largest nearly everything.
-_THRESHOLDS = (1e-7, 2.0)
-# Halvings of the range of thresholds.
-_HALVINGS = 8
-# Share of its remaining units that a layer loses in one trial, which is halved where it is too much.
-_STEP = 0.2
-_SMALLEST_STEP = 0.02
 # Of the confidence interval of the agreement.
 _CONFIDENCE = 0.95
-# Ridges of the fits, as shares of the units' mean variance: the first holds fits to hundreds of units back, the second
-# folds exact copies exactly.
-_RIDGES = (1e-3, 1e-6)
 # Shares of a removed unit's variance that others explain, and of active positions and relative spread, from which on
 # it counts as redundant, silent and constant (DESIGN section 6).
 _REDUNDANT, _SILENT, _CONSTANT = 0.95, 0.01, 0.01
@@ -155,11 +139,11 @@ def thin(
     splits = (fit_split, search_split, held_out_split)
     # A network of unknown size is refused before the search.
     count_flops(model)
-    parts = _divide(model, data, splits, max_examples, _choose_batch_size(graph), seed)
+    parts = divide(model, data, splits, max_examples, choose_batch_size(graph), seed)
     network = Network(model, parts[0].batches)
     if not network.groups:
         raise ValueError(f"model: expected a network with units that can go, received {model.name!r}: {network.stays}")
-    search = _Search(network, parts[1].batches, agreement, max_trials)
+    search = Search(network, parts[1].batches, agreement, max_trials)
     thin_model, removed = search.run()
     settings = {
         "agreement": agreement, "fit_split": fit_split, "search_split": search_split,
@@ -172,214 +156,6 @@ def thin(
         stays=network.stays,
         settings={**settings, "trials": search.trials, "ended": search.ended},
     )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Part:
-    """Examples in memory, or a split that is read again each time.
-
-    Attributes:
-      pairs: batches with their labels, None where there are none.
-    """
-
-    pairs: Iterable[tuple[Batch, np.ndarray | None]]
-
-    @property
-    def batches(self) -> list[Batch]:
-        """The batches alone."""
-        return [batch for batch, _ in self.pairs]
-
-
-class _Stream:
-    """A split, read batch by batch."""
-
-    def __init__(self, inputs: Inputs) -> None:
-        self._inputs = inputs
-
-    def __iter__(self) -> Iterator[tuple[Batch, np.ndarray | None]]:
-        return self._inputs.with_labels()
-
-
-def _divide(model: keras.Model, data: Any, splits: Sequence[str], most: int, batch_size: int, seed: int) -> list[_Part]:
-    """Examples for the fit, for the search, and held out."""
-    if hasattr(data, "splits"):
-        streams = [_open(data, split, model) for split in splits]
-        for split, inputs in zip(splits, streams, strict=True):
-            if inputs.num_examples < 2:
-                raise ValueError(f"data: expected at least 2 examples of split {split!r}, received 1")
-        parts = [_in_memory(*_gather(inputs, most), batch_size) for inputs in streams[:2]]
-        return [*parts, _Part(pairs=_Stream(streams[2]))]
-    arrays, labels = _gather(_open(data, "all", model), _SHARES * most)
-    count = len(arrays[0])
-    if count < 2 * _SHARES:
-        raise ValueError(f"data: expected at least {2 * _SHARES} examples to divide, received {count}")
-    order = np.random.default_rng(seed).permutation(count)
-    parts = []
-    for places in np.split(order, [count * 2 // _SHARES, count * 3 // _SHARES]):
-        chosen = places[:most] if len(parts) < 2 else places
-        own = None if labels is None else labels[chosen]
-        parts.append(_in_memory([array[chosen] for array in arrays], own, batch_size))
-    return parts
-
-
-def _open(data: Any, split: str, model: keras.Model) -> Inputs:
-    inputs = Inputs(data, split, model)
-    if inputs.has_labels:
-        inputs.require_labels()
-    return inputs
-
-
-def _in_memory(arrays: Sequence[np.ndarray], labels: np.ndarray | None, batch_size: int) -> _Part:
-    pairs = []
-    for start in range(0, len(arrays[0]), batch_size):
-        part = slice(start, start + batch_size)
-        pairs.append(([tf.constant(array[part]) for array in arrays], None if labels is None else labels[part]))
-    return _Part(pairs=pairs)
-
-
-def _gather(inputs: Inputs, most: int) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Examples of a split and their labels, at most so many, spread evenly over it.
-
-    Raises:
-      ValueError: a value that is not finite.
-    """
-    count = inputs.num_examples
-    chosen = np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(int)
-    found: list[list[np.ndarray]] = []
-    labels, start = [], 0
-    for batch, own in inputs.with_labels():
-        size = int(batch[0].shape[0])
-        places = chosen[(chosen >= start) & (chosen < start + size)] - start
-        found.append([tensor.numpy()[places] for tensor in batch])
-        if own is not None:
-            labels.append(own[places])
-        start += size
-    arrays = [np.concatenate(parts) for parts in zip(*found, strict=True)]
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise ValueError("data: expected finite inputs, received some that are NaN or infinite; leave these out")
-    return arrays, np.concatenate(labels) if labels else None
-
-
-def _choose_batch_size(graph: Graph) -> int:
-    """Examples whose activations, where layers read them, stand in memory together."""
-    read = {call.inputs[0] for call in graph.calls if kernel_of(call.operation) is not None}
-    size = sum(int(np.prod([size or 1 for size in graph.shape(key)[1:]])) for key in read)
-    return int(np.clip(_BATCH_VALUES // max(size, 1), 1, BATCH_SIZE))
-
-
-class _Search:
-    """How many units of every group go."""
-
-    def __init__(self, network: Network, batches: list[Batch], agreement: float, max_trials: int) -> None:
-        self._network, self._batches, self._agreement = network, batches, agreement
-        # Margins count on examples that the network may never have seen, their changes on those of the fit too: what
-        # one network among many leaves small by luck on a few is not small on others.
-        self._margins = [margins_of(scores_of(network.model, part)) for part in (batches, network.batches)]
-        self._eliminations: dict[str, Elimination] = {}
-        self._ridge = _RIDGES[0]
-        self._best: keras.Model | None = None
-        self.ended = "every layer is at its limit"
-        self._progress = tqdm(total=max_trials, desc="thinning", unit="network")
-        self._max_trials, self.trials = max_trials, 0
-
-    def run(self) -> tuple[keras.Model, np.ndarray]:
-        """The thin network, and which units are gone: bool [units]."""
-        with self._progress:
-            best, most = None, -1.0
-            for ridge in _RIDGES:
-                self._rank(ridge)
-                self._best = None
-                counts = self._search_threshold()
-                saved = float(sum(n * self._network.count_weights(self._network.groups[g]) for g, n in counts.items()))
-                if saved > most:
-                    most, best = saved, (ridge, self._eliminations, counts, self._best)
-            self._ridge, self._eliminations, counts, self._best = best
-            counts = self._search_layers(counts)
-            if self.trials >= self._max_trials:
-                self.ended = "max_trials"
-            # Where the search ends early, the bar is full all the same.
-            self._progress.total = self.trials
-            self._progress.refresh()
-        removed = self._removed(counts)
-        return self._best or self._make(removed), removed
-
-    def _make(self, removed: np.ndarray) -> keras.Model:
-        model = self._network.build(removed, self._ridge)
-        self._network.refit(model, removed, self._ridge)
-        return model
-
-    def _rank(self, ridge: float) -> None:
-        """Find the order in which the units of every group go."""
-        groups = tqdm(self._network.groups.items(), desc="ranking units", leave=False)
-        self._ridge = ridge
-        self._eliminations = {name: eliminate(self._network.readers(group), group, ridge) for name, group in groups}
-
-    def _removed(self, counts: Mapping[str, int]) -> np.ndarray:
-        removed = np.zeros(self._network.units.num_units, bool)
-        rank = np.zeros(self._network.units.num_units, int)
-        for name, count in counts.items():
-            numbers = self._eliminations[name].numbers
-            removed[numbers[:count]] = True
-            rank[numbers] = np.arange(len(numbers))
-        return self._network.leave_some(removed, rank)
-
-    def _agrees(self, counts: Mapping[str, int]) -> bool:
-        """Whether a thin network agrees often enough; False once there are no trials left."""
-        if self.trials >= self._max_trials:
-            return False
-        self.trials += 1
-        model = self._make(self._removed(counts))
-        same, spreads = [], []
-        for part, (margin, order) in zip((self._batches, self._network.batches), self._margins, strict=True):
-            scores = scores_of(model, part)
-            same.append(float((scores.argmax(axis=1) == order[:, 0]).mean()))
-            spreads.append(float(np.sqrt(((margins_of(scores, order)[0] - margin) ** 2).mean())))
-        found = min(*same, agreement_bound(self._margins[0][0], max(spreads)))
-        self._progress.update()
-        self._progress.set_postfix(gone=sum(counts.values()), agreement=f"{found:.3f}")
-        if found >= self._agreement:
-            self._best = model
-        return found >= self._agreement
-
-    def _search_threshold(self) -> dict[str, int]:
-        """Counts at the largest loss, the same for all layers, that leaves enough agreement."""
-        low, high = np.log(_THRESHOLDS)
-        best = dict.fromkeys(self._eliminations, 0)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            counts = {name: found.count(np.exp(middle)) for name, found in self._eliminations.items()}
-            if counts == best or self._agrees(counts):
-                low, best = middle, counts
-            else:
-                high = middle
-        return best
-
-    def _search_layers(self, counts: dict[str, int]) -> dict[str, int]:
-        """More of each layer in turn, the one with most parameters first, in ever smaller steps."""
-        steps = dict.fromkeys(counts, _STEP)
-        while self.trials < self._max_trials:
-            open_layers = [name for name, step in steps.items() if step >= _SMALLEST_STEP]
-            if not open_layers:
-                break
-            for name in sorted(open_layers, key=lambda n: -self._saved(n, counts, steps[n])):
-                most = len(self._eliminations[name].numbers)
-                more = min(most - counts[name], int(np.ceil(steps[name] * (most + 1 - counts[name]))))
-                if more <= 0:
-                    steps[name] = 0
-                    continue
-                tried = {**counts, name: counts[name] + more}
-                if self._agrees(tried):
-                    counts = tried
-                else:
-                    steps[name] = steps[name] / 2 if more > 1 else 0
-                if self.trials >= self._max_trials:
-                    break
-        return counts
-
-    def _saved(self, name: str, counts: Mapping[str, int], step: float) -> float:
-        """Weights that go with a step of one layer, about."""
-        left = len(self._eliminations[name].numbers) + 1 - counts[name]
-        return step * left * self._network.count_weights(self._network.groups[name])
 
 
 def _count_layers(network: Network, removed: np.ndarray) -> dict[str, dict[str, int]]:
@@ -407,7 +183,7 @@ def _find_reasons(network: Network, removed: np.ndarray) -> dict[int, str]:
         variance = np.diag(moments.covariance)
         own = moments.covariance[np.ix_(~gone, ~gone)]
         cross = moments.covariance[np.ix_(~gone, gone)]
-        added = _RIDGES[-1] * np.trace(own) / len(own) + np.finfo(float).tiny
+        added = RIDGES[-1] * np.trace(own) / len(own) + np.finfo(float).tiny
         rest = variance[gone] - (cross * np.linalg.solve(own + added * np.eye(len(own)), cross)).sum(axis=0)
         active = network.active_share(layer)
         holds = {
@@ -422,7 +198,7 @@ def _find_reasons(network: Network, removed: np.ndarray) -> dict[int, str]:
     return found
 
 
-def _compare(model: keras.Model, thin_model: keras.Model, part: _Part) -> dict[str, Any]:
+def _compare(model: keras.Model, thin_model: keras.Model, part: Part) -> dict[str, Any]:
     """Both networks on held-out examples."""
     readers = [score_reader(m) for m in (model, thin_model)]
     classes, labels, first = [], [], None
