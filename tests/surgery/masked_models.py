@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
-from sample_networks import call, inputs_of
+from keras import layers
+from sample_networks import call, chain, inputs_of, randomize
 
 from tfunits.surgery import Graph, find_tensors, mask, remove_units, unit_layers
 
+IMAGE = (6, 6, 2)
 # Largest difference from the masked model, as a share of its largest output.
 CLOSE = 1e-5
 # A mask that changes the output by less than this share would prove nothing.
@@ -72,3 +74,16 @@ def shapes(model: keras.Model) -> dict[str, tuple[int | None, ...]]:
 def saved_and_loaded(model: keras.Model, folder, **options: object) -> keras.Model:
     model.save(folder / "model.keras")
     return keras.saving.load_model(folder / "model.keras", **options)
+
+
+def convolutional() -> keras.Model:
+    """Convolutions with everything that keras-surgeon handled between them."""
+    return randomize(
+        chain(
+            layers.Conv2D(5, 3, padding="same", name="first"), layers.BatchNormalization(name="norm"),
+            layers.Activation("tanh", name="squashed"), layers.Conv2D(6, 3, name="second"),
+            layers.ReLU(name="rectified"), layers.MaxPooling2D(2, name="pooled"),
+            layers.Flatten(name="flat"), layers.Dense(7, "tanh", name="hidden"),
+            layers.Dense(3, "softmax", name="scores"), shape=IMAGE,
+        )
+    )  # fmt: skip

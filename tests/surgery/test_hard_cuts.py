@@ -1,4 +1,4 @@
-"""Cuts that were wrong once, in the smallest networks that show it."""
+"""Cuts that are easy to get wrong, in the smallest networks that show it."""
 
 import keras
 import numpy as np

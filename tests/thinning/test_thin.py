@@ -1,7 +1,6 @@
 """Thin networks agree with the given one as often as they say, and have lost what could go."""
 
 import json
-import sys
 
 import keras
 import numpy as np
@@ -16,6 +15,7 @@ from tfunits.datasets import Dataset
 from tfunits.layers import LocalResponseNormalization
 from tfunits.surgery import keep_units, remove_units, unit_layers, widen
 from tfunits.thinning import Thinned, count_flops, network, thin
+from tfunits.thinning.thin import _count_layers
 
 UNITS, FEATURES, CLASSES = 8, 5, 3
 
@@ -456,8 +456,54 @@ def test_what_cannot_be_measured_is_refused_before_the_search(classifier, data):
 
 
 def test_a_search_that_finds_nothing_says_so(classifier, data, monkeypatch):
-    monkeypatch.setattr(sys.modules["tfunits.thinning.thin"], "agreement_bound", lambda *_: 0.0)
+    monkeypatch.setattr("tfunits.thinning.search.agreement_bound", lambda *_: 0.0)
     found = thin(classifier, data, max_trials=4)
     assert found.settings["ended"] == "max_trials"
     assert "nothing could go" in str(found)
     assert found.model.count_params() == classifier.count_params()
+
+
+def arrays_of(data: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    return data.splits[split].inputs, data.splits[split].labels
+
+
+@pytest.mark.parametrize("form", ["halves", "sum"])
+def test_every_part_of_a_layer_keeps_a_unit(form, data):
+    """Where half of a layer that is read apart is silent, or one of two layers that a third is added to."""
+    inputs = keras.Input((FEATURES,))
+    if form == "halves":
+        names = {"hidden": (slice(0, 4), UNITS)}
+        parts = keras.ops.split(layers.Dense(UNITS, "relu", name="hidden")(inputs), 2, axis=-1)
+        top = layers.Concatenate()([layers.Dense(4, name=n)(t) for n, t in zip(("low", "high"), parts, strict=True)])
+    else:
+        names = {"first": (slice(0, 4), 4), "third": (slice(0, 4), UNITS)}
+        beside = layers.Concatenate()([layers.Dense(4, "relu", name=name)(inputs) for name in ("first", "second")])
+        top = layers.Add()([beside, layers.Dense(UNITS, "relu", name="third")(inputs)])
+    model = fit_head(keras.Model(inputs, layers.Dense(CLASSES, name="scores")(top)), *arrays_of(data, "train"))
+    for name, (silent, _) in names.items():
+        kernel, bias = model.get_layer(name).get_weights()
+        kernel[:, silent], bias[silent] = 0, -1
+        model.get_layer(name).set_weights([kernel, bias])
+    found = thin(model, data, max_trials=20)
+    for name, (_, count) in names.items():
+        assert found.layers[name]["constant"] == 3
+        assert 1 <= found.layers[name]["left"] <= count - 3
+
+
+def test_reasons_are_those_of_the_units(data):
+    """One that never changes, one that is active at less than 1 %, a multiple of another, and one that is missed."""
+    inputs = keras.Input((FEATURES,))
+    hidden = layers.Dense(UNITS + 3, "relu", name="hidden")(inputs)
+    rows, labels = arrays_of(data, "train")
+    model = fit_head(keras.Model(inputs, layers.Dense(CLASSES, name="scores")(hidden)), rows, labels)
+    kernel, bias = model.get_layer("hidden").get_weights()
+    kernel[:, 8], bias[8] = 0, 2
+    bias[9] = -np.quantile(rows @ kernel[:, 9], 0.996)
+    kernel[:, 10], bias[10] = 3 * kernel[:, 0], 3 * bias[0]
+    model.get_layer("hidden").set_weights([kernel, bias])
+    assert 0 < (rows @ kernel[:, 9] + bias[9] > 0).mean() < 0.01
+    thinned = network.Network(model, [[tf.constant(rows)]])
+    removed = np.zeros(thinned.units.num_units, bool)
+    removed[thinned.groups["hidden"][[1, 8, 9, 10]]] = True
+    found = _count_layers(thinned, removed)["hidden"]
+    assert found == {"units": 11, "left": 7, "constant": 1, "silent": 1, "redundant": 1, "prunable": 1}
