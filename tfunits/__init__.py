@@ -24,6 +24,7 @@ _FOLDERS = (
     "surgery",
     "thinning",
     "training",
+    "visualization",
 )
 __all__ = [*_FOLDERS, "load"]
 

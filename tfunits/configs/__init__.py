@@ -26,6 +26,7 @@ from tfunits.configs.facts import (
 )
 from tfunits.configs.folders import Folder, list_images
 from tfunits.configs.grids import expand, resolve_all
+from tfunits.configs.image_forms import ImageForm, find_image_form
 from tfunits.configs.keeping import KeepRule, parse_keep_rule
 from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, find_prepared, is_prepared, resolve_data_dir
 from tfunits.configs.resolve import (
@@ -56,6 +57,7 @@ __all__ = [
     "ExecutionConfig",
     "ExperimentConfig",
     "Folder",
+    "ImageForm",
     "KeepRule",
     "MeasureConfig",
     "ModelConfig",
@@ -67,6 +69,7 @@ __all__ = [
     "describe_missing",
     "expand",
     "find_dataset",
+    "find_image_form",
     "find_prepared",
     "from_dict",
     "identity",

@@ -28,7 +28,9 @@ from tfunits.statistics.ensembles import (
     ensemble_wrong,
 )
 from tfunits.statistics.gains import Gain, gain
+from tfunits.statistics.images import fourier_amplitude, total_variation
 from tfunits.statistics.moments import PRECISIONS, Moments, StreamingMoments
+from tfunits.statistics.permutation import PermutationTest, holm, permutation_test
 from tfunits.statistics.power_laws import PowerLaw, PowerLawInterval, bootstrap_power_law, fit_power_law
 from tfunits.statistics.reconstruction import (
     CORRELATION_FLOOR,
@@ -67,6 +69,7 @@ __all__ = [
     "Gain",
     "IntrinsicDimension",
     "Moments",
+    "PermutationTest",
     "PowerLaw",
     "PowerLawInterval",
     "Reconstruction",
@@ -95,12 +98,16 @@ __all__ = [
     "explained_by_others",
     "first_at_most",
     "fit_power_law",
+    "fourier_amplitude",
     "gain",
+    "holm",
     "intrinsic_dimension",
     "mean_absolute_correlation",
     "noise_floor",
     "one_thread",
+    "permutation_test",
     "principal_variances",
     "reconstruct",
     "reconstruction_curve",
+    "total_variation",
 ]

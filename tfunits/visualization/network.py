@@ -1,0 +1,160 @@
+"""A network as visualisation needs it: from images in [0, 1] to activations, for many layers in one pass."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from tfunits.surgery import Call, Graph, TensorKey, find_tensors
+
+# From images [batch, height, width, channels] in [0, 1] to a network's inputs.
+Prepare = Callable[[tf.Tensor], tf.Tensor]
+# A size other than a network's own, to see whether layers can be read from it.
+_OTHER_SIZE = 8
+
+
+class Network:
+    """A network that reads images.
+
+    Args:
+      model: a functional Keras model with one image input, channels last.
+      prepare: (low, high), what the network reads for black and white; or a function of images in [0, 1].
+
+    Raises:
+      ValueError: a model that is not functional, has several inputs, or an input without two spatial axes.
+    """
+
+    def __init__(self, model: keras.Model, prepare: tuple[float, float] | Prepare = (0.0, 1.0)) -> None:
+        self.graph = Graph(model)
+        shapes = [tuple(self.graph.shape(key)[1:]) for key in self.graph.inputs]
+        if len(shapes) != 1:
+            raise ValueError(
+                f"model: expected one input, received {len(shapes)} ({', '.join(self.graph.input_names)}); "
+                "make a model that reads the image alone"
+            )
+        if len(shapes[0]) != 3 or shapes[0][-1] is None:
+            raise ValueError(
+                f"model: expected an input of shape (height, width, channels), received {shapes[0]}, which has no "
+                "spatial axes; weight_images draws the weights of a layer that reads a flattened image"
+            )
+        self.input_shape = shapes[0]
+        self._prepare = prepare if callable(prepare) else _scale_to(prepare)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images it is drawn with: its own, or what `prepare` makes them of."""
+        return getattr(self._prepare, "channels", None) or self.input_shape[-1]
+
+    def find(self, layers: Sequence[str]) -> dict[str, TensorKey]:
+        """Tap or layer -> key of its output.
+
+        Raises:
+          ValueError: a name that is neither, with those that are.
+        """
+        try:
+            return find_tensors(self.graph, layers)
+        except ValueError as error:
+            raise ValueError(str(error).replace("names:", "layer:", 1)) from None
+
+    def prepare(self, images: tf.Tensor) -> tf.Tensor:
+        """The network's inputs of images in [0, 1].
+
+        Raises:
+          ValueError: `prepare` gives another number of channels than the network reads.
+        """
+        inputs = tf.cast(self._prepare(images), self.graph.dtype(self.graph.inputs[0]))
+        if inputs.shape[-1] != self.input_shape[-1]:
+            raise ValueError(
+                f"param: expected images of which prepare makes {self.input_shape[-1]} channels, as "
+                f"{self.graph.model.name!r} reads, received {inputs.shape[-1]}"
+            )
+        return inputs
+
+    def reads_any_size(self, keys: Sequence[TensorKey]) -> bool:
+        """Whether tensors can be computed from images of another size than the network's own."""
+        height, width, channels = self.input_shape
+        if height is None or width is None:
+            return True
+        other = tf.TensorSpec([None, height + _OTHER_SIZE, width + _OTHER_SIZE, channels], tf.float32)
+
+        @tf.function(input_signature=[other], autograph=False)
+        def read(inputs: tf.Tensor) -> list[list[tf.Tensor]]:
+            return [list(values.values()) for values in self._run(inputs, [list(keys)], None)]
+
+        try:
+            read.get_concrete_function()
+        except (ValueError, tf.errors.InvalidArgumentError):
+            return False
+        return True
+
+    def calls(self, keys: Sequence[TensorKey]) -> list[Call]:
+        """What is run to compute tensors."""
+        return self.graph.needed(keys, self.graph.inputs)
+
+    def activations(
+        self, images: tf.Tensor, groups: Sequence[Sequence[TensorKey]], counts: tf.Tensor
+    ) -> list[dict[TensorKey, tf.Tensor]]:
+        """Activations of images that stand in groups, each of which is read at its own layers.
+
+        Behind the last layer that a group is read at, its images are dropped: what the groups share is computed in one
+        batch, and nothing is computed that none of them needs.
+
+        Args:
+          images: [batch, height, width, channels] in [0, 1], group by group.
+          groups: keys that each group is read at; the group that needs most of the network first (`order`).
+          counts: int32 [groups], images in each.
+
+        Returns: for every group key -> activations [images, ...].
+        """
+        return self._run(self.prepare(images), groups, counts)
+
+    def depth(self, keys: Sequence[TensorKey]) -> int:
+        """How far into the network tensors lie; groups go by it, the deepest first."""
+        return max(self.graph.position_behind(key) for key in keys)
+
+    def _run(
+        self, inputs: tf.Tensor, groups: Sequence[Sequence[TensorKey]], counts: tf.Tensor | None
+    ) -> list[dict[TensorKey, tf.Tensor]]:
+        wanted = {key for keys in groups for key in keys}
+        calls = self.calls(list(wanted))
+        last_read = {key: place for place, call in enumerate(calls) for key in call.inputs}
+        last_made = [max(p for p, call in enumerate(calls) if set(call.outputs) & set(keys)) for keys in groups]
+        starts = [0, *(tf.cumsum(counts)[i] for i in range(len(groups)))] if counts is not None else [0, None]
+        values: dict[TensorKey, tf.Tensor] = {self.graph.inputs[0]: inputs}
+        found: list[dict[TensorKey, tf.Tensor]] = [{} for _ in groups]
+        running = len(groups)
+        for place, call in enumerate(calls):
+            made = call.run(values, inference=True, operation=_replacement(call))
+            values.update(zip(call.outputs, made, strict=True))
+            for number, keys in enumerate(groups[:running]):
+                for key in set(keys) & set(call.outputs):
+                    found[number][key] = values[key][starts[number] : starts[number + 1]]
+            values = {key: value for key, value in values.items() if last_read.get(key, -1) > place}
+            finished = sum(1 for number in range(running) if last_made[number] <= place)
+            if finished and finished < running:
+                running -= finished
+                values = {key: value[: starts[running]] for key, value in values.items()}
+        return found
+
+
+def _scale_to(bounds: tuple[float, float]) -> Prepare:
+    """Black as the one number, white as the other."""
+    low, high = map(float, bounds)
+    return lambda images: low + (high - low) * images
+
+
+def _replacement(call: Call) -> Callable | None:
+    """What is run instead of a layer; None for itself."""
+    layer = call.operation
+    is_strided = type(layer) is keras.layers.Conv2D and tuple(layer.kernel_size) == (1, 1) and max(layer.strides) > 1
+    if not is_strided or layer.data_format != "channels_last":
+        return None
+
+    # The same positions, picked first: TensorFlow 2.21 corrupts memory in the gradient of strided 1x1 convolutions.
+    def pick_and_convolve(inputs: tf.Tensor) -> tf.Tensor:
+        rows, columns = layer.strides
+        outputs = keras.ops.conv(inputs[:, ::rows, ::columns], layer.kernel, data_format="channels_last")
+        outputs = keras.ops.add(outputs, layer.bias) if layer.use_bias else outputs
+        return layer.activation(outputs)
+
+    return pick_and_convolve
