@@ -14,7 +14,7 @@ from tfunits.configs.resolve import experiment_fields
 REPOSITORY = pathlib.Path(__file__).parents[2]
 FLAGS = list(experiment_fields())
 FLAGS += [field.name for field in dataclasses.fields(ExecutionConfig)]
-OTHER_FLAGS = ["grid", "plan", "help", "version"]
+OTHER_FLAGS = ["grid", "plan", "small", "help", "version"]
 PAPERS = [(model, name) for model, known in MODELS.items() for name in known.papers_dataset_name.split(" or ")]
 
 
@@ -55,6 +55,8 @@ def test_there_is_no_flag_beside_these() -> None:
     assert {"batch_size", "epochs", "k", "regularizers", "ablation_unit", "steps", "save", "run_root"} <= set(FLAGS)
     assert {"data_dir", "num_devices", "deterministic", "protocol", "test_examples"} <= set(FLAGS)
     assert {"layer_size", "last_width", "download", "keep_epochs"} <= set(FLAGS)
+    assert {"taps", "units", "batch", "image_size"} <= set(FLAGS)
+    assert "small" in OTHER_FLAGS
     assert not {"model_file_sha256", "folder_sha256", "folder_counts"} & set(FLAGS)
 
 
@@ -283,7 +285,7 @@ BAD = [
     (["--initializer=nope"], "--initializer=nope: expected one of glorot_normal"),
     (["--optimizer=nope"], "--optimizer=nope: expected one of momentum"),
     (["--schedule=nope"], "--schedule=nope: expected one of constant"),
-    (["--steps=nope"], "--steps=nope: expected one of train, measure, chunks, kinds, stability, dynamics, report"),
+    (["--steps=nope"], "--steps=nope: expected one of train, measure, chunks, kinds, stability, dynamics"),
     (["--steps=train,nope"], "--steps=train,nope: expected one of train, measure, chunks, kinds, stability, dynamics"),
     (["--steps="], "--steps=: expected one of train"),
     (["--save=nope"], "--save=nope: expected one of metrics"),

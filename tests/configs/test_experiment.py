@@ -5,10 +5,19 @@ import math
 
 import pytest
 
-from tfunits.configs import MODELS, DataConfig, ExecutionConfig, MeasureConfig, ModelConfig, TrainingConfig, UserError
+from tfunits.configs import (
+    MODELS,
+    DataConfig,
+    ExecutionConfig,
+    MeasureConfig,
+    ModelConfig,
+    TrainingConfig,
+    UserError,
+    VisualizationConfig,
+)
 from tfunits.configs.experiment import value_type
 
-SECTIONS = (ModelConfig, DataConfig, TrainingConfig, MeasureConfig, ExecutionConfig)
+SECTIONS = (ModelConfig, DataConfig, TrainingConfig, MeasureConfig, VisualizationConfig, ExecutionConfig)
 FIELDS = [(section, field) for section in SECTIONS for field in dataclasses.fields(section)]
 
 
@@ -102,6 +111,9 @@ def test_a_name_is_text(section: type, field: dataclasses.Field) -> None:
         (MeasureConfig, "levels", 2, 1),
         (MeasureConfig, "draws", 1, 0),
         (MeasureConfig, "max_rows", 0, -1),
+        (VisualizationConfig, "image_size", 2, 1),
+        (VisualizationConfig, "draw_steps", 0, -1),
+        (VisualizationConfig, "num_units", 1, 0),
         (ExecutionConfig, "num_devices", 1, 0),
         (ExecutionConfig, "worker_timeout", 0.5, 0),
     ],
@@ -119,6 +131,8 @@ def test_bounds(section: type, name: str, accepted: float, refused: float) -> No
         (TrainingConfig, "drop_epochs"),
         (TrainingConfig, "weight_decay_choices"),
         (MeasureConfig, "measured_splits"),
+        (VisualizationConfig, "taps"),
+        (VisualizationConfig, "units"),
         (ExecutionConfig, "steps"),
         (ExecutionConfig, "keep_epochs"),
     ],

@@ -17,6 +17,7 @@ from tfunits.configs import (
     ExperimentConfig,
     MeasureConfig,
     UserError,
+    VisualizationConfig,
     as_dict,
     canonical_json,
     from_dict,
@@ -157,7 +158,7 @@ def test_a_change_of_any_field_is_another_run(given: dict, change: dict) -> None
 
 def test_every_field_that_decides_what_a_run_computes_was_changed() -> None:
     changed = {*CHANGES, *(name for _, change in MORE_CHANGES for name in change)}
-    measured = {field.name for field in dataclasses.fields(MeasureConfig)}
+    measured = {field.name for section in (MeasureConfig, VisualizationConfig) for field in dataclasses.fields(section)}
     # Choices of the first column, and one that is changed with the data set.
     others = {"model", "dataset", "schedule", "test_examples", "decayed_variables"}
     assert set(experiment_fields()) - measured - others <= changed
@@ -276,13 +277,30 @@ def test_a_configuration_survives_json(
     assert {name: set(section) for name, section in stored.items()} == {
         field.name: {f.name for f in dataclasses.fields(getattr(config, field.name))}
         for field in dataclasses.fields(ExperimentConfig)
-        if field.name != "measure"
+        if field.name not in ("measure", "visualization")
     }
 
 
-def test_how_a_run_is_measured_is_not_stored_with_it() -> None:
+def test_how_a_run_is_measured_and_drawn_is_not_stored_with_it() -> None:
     """A run may be measured in several ways; every measure's file has its own settings."""
-    assert "measure" not in as_dict(resolve({"draws": 9}))
+    assert not {"measure", "visualization"} & set(as_dict(resolve({"draws": 9, "draw_steps": 3})))
+
+
+def test_how_a_run_is_drawn_makes_no_other_run() -> None:
+    config = resolve({"taps": ("conv1", "fc4"), "units": (0, 5), "param": "pixel"})
+    assert config.visualization == VisualizationConfig(taps=("conv1", "fc4"), units=(0, 5), param="pixel")
+    assert run_id(config) == run_id(resolve({}))
+
+
+@pytest.mark.parametrize("taps", [("stem",), ("all", "conv1"), ("blocks", "all"), ("conv1", "stem")])
+def test_taps_that_a_network_does_not_have_are_refused(taps: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match=f"^--taps={','.join(taps)}: expected all, blocks, or some of conv1, conv2, "):
+        resolve({"taps": taps})
+
+
+def test_units_are_named_once() -> None:
+    with pytest.raises(UserError, match="^--units=1,2,1: expected every unit once$"):
+        resolve({"units": (1, 2, 1)})
 
 
 def test_a_list_given_in_python_survives_json() -> None:

@@ -195,7 +195,7 @@ class TestBadRuns:
         assert carry_out(tmp_path, config, steps=("measure",)) == 1
         run_dir = RunDir.of(config, tmp_path)
         message = (
-            f"--steps=measure: expected the trained weights of {run_dir.name}; it is not trained; add the step train"
+            f"--steps: expected the trained weights of {run_dir.name}; it is not trained; add the step train"
         )
         assert capsys.readouterr().err == f"{run_dir.name}: {message}\n"
         assert (run_dir.status()["state"], run_dir.status()["message"]) == ("failed", message)

@@ -36,6 +36,7 @@ class RunDir:
         self.checkpoints = self.path / "checkpoints"
         self.measures = self.path / "measures"
         self.figures = self.path / "figures"
+        self.visualizations = self.path / "visualizations"
         self.tensorboard = self.path / "tensorboard"
         self.error_log = self.path / "error.log"
         self._status = self.path / "status.json"

@@ -9,6 +9,7 @@ from tfunits.configs.experiment import (
     MeasureConfig,
     ModelConfig,
     TrainingConfig,
+    VisualizationConfig,
 )
 from tfunits.configs.facts import (
     DATASETS,
@@ -64,6 +65,7 @@ __all__ = [
     "ModelFacts",
     "TrainingConfig",
     "UserError",
+    "VisualizationConfig",
     "as_dict",
     "canonical_json",
     "describe_missing",

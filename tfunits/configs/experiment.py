@@ -450,6 +450,49 @@ class MeasureConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class VisualizationConfig:
+    """What is drawn of a trained network, and how. No field enters the run's identity."""
+
+    taps: tuple[str, ...] = _option(
+        ("all",), "taps of which units are drawn: all, blocks (those of the AAAI paper's table 2), or names",
+        plain_list=True,
+    )  # fmt: skip
+    units: tuple[int, ...] | None = _option(
+        None, "units of every tap that are drawn; --num_units random ones if not given", minimum=0, plain_list=True
+    )
+    num_units: int = _option(8, "random units of every tap that are drawn", minimum=1)
+    image_size: int | None = _option(
+        None, "side of the images in pixels; the network's own, at most 128, if not given", minimum=2
+    )
+    draw_steps: int = _option(256, "steps of gradient ascent", minimum=0)
+    draw_seed: int = _option(0, "seed of units, starts and transforms", minimum=0, maximum=LARGEST_SEED)
+    param: str = _option("fft", "what images are made of: a spectrum, pixels, or a pyramid", choices=facts.PARAMS)
+    transforms: str = _option("standard", "random changes in every step: Lucid's, or none", choices=facts.TRANSFORMS)
+    batch: int = _option(64, "images that are optimised at once, which bounds the memory", minimum=1)
+    variation: str = _option(
+        "absolute",
+        "total variation: sum of absolute differences, or the paper's equation as printed (absolute values of sums)",
+        choices=facts.VARIATIONS,
+    )
+    num_shuffles: int | None = _option(
+        None,
+        "shuffles of the permutation test; if not given, it is exact up to a million splits, else 100,000",
+        minimum=1,
+    )
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        if self.units is not None and len(set(self.units)) < len(self.units):
+            raise reject("units", self.units, "every unit once")
+
+    def drawing_settings(self, tap: str) -> dict[str, Any]:
+        """What decides the images of a tap, and names their files."""
+        units = {"num_units": self.num_units} if self.units is None else {"units": list(self.units)}
+        named = ("image_size", "draw_steps", "draw_seed", "param", "transforms")
+        return {"tap": tap, **units, **{name: getattr(self, name) for name in named}}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
     """Where and how runs are carried out; no field is in the identity."""
 
@@ -487,9 +530,10 @@ class ExecutionConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """One network, one data set, one training, and what is measured of it."""
+    """One network, one data set, one training, and what is measured and drawn of it."""
 
     model: ModelConfig
     data: DataConfig
     training: TrainingConfig
     measure: MeasureConfig = dataclasses.field(default_factory=MeasureConfig)
+    visualization: VisualizationConfig = dataclasses.field(default_factory=VisualizationConfig)

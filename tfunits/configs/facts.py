@@ -25,6 +25,7 @@ class ModelFacts:
       inner_widths: tap -> units at size 1 of layers inside its block, where they are fewer.
       fixed_units: tap -> further units that no size changes.
       largest_widths: tap -> units that no size exceeds.
+      blocks: taps at the ends of blocks, in which the papers' table 2 compares widths; all if there are none.
       options: fields of `ModelConfig` beside the size that only some networks have.
       has_dropout: whether it has dropout layers.
       has_batch_norm: whether it has batch normalisation.
@@ -39,6 +40,7 @@ class ModelFacts:
     inner_widths: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     fixed_units: Mapping[str, int] = dataclasses.field(default_factory=dict)
     largest_widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    blocks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     has_dropout: bool = False
     has_batch_norm: bool = False
@@ -165,6 +167,11 @@ MODELS: Mapping[str, ModelFacts] = MappingProxyType(
             inner_widths={VARIED_BLOCK: (48,)},
             # The authors' program does not scale the convolution behind this block's pooling.
             fixed_units={"mixed_17x17x768d": 192},
+            blocks=(
+                *("conv4", "mixed_35x35x256a", "mixed_35x35x288a", VARIED_BLOCK, "mixed_17x17x768a"),
+                *("mixed_17x17x768b", "mixed_17x17x768c", "mixed_17x17x768d", "mixed_17x17x768e"),
+                *("mixed_17x17x1280a", "mixed_8x8x2048a", "mixed_8x8x2048b"),
+            ),
             options=("layer_size", "auxiliary_head", "unscaled_branch"),
             has_dropout=True,
             has_batch_norm=True,
@@ -182,6 +189,7 @@ MODELS: Mapping[str, ModelFacts] = MappingProxyType(
             default_dataset="digits",
             base_widths={"stem": (64,), "stage1": (64,), "stage2": (128,), "stage3": (256,), "stage4": (512,)},
             input_kinds=("image",),
+            blocks=("stage1", "stage2", "stage3", "stage4"),
             has_batch_norm=True,
         ),
         "resnet50": ModelFacts(
@@ -383,7 +391,7 @@ MEASURES_OF_STEPS: Mapping[str, tuple[str, ...]] = {
     "stability": ("stability",),
 }
 MEASURES = tuple(name for names in MEASURES_OF_STEPS.values() for name in names)
-STEPS = ("train", *MEASURES_OF_STEPS, "dynamics", "report")
+STEPS = ("train", *MEASURES_OF_STEPS, "dynamics", "visualize", "report")
 # The row of the whole network in tables whose other rows are taps.
 NETWORK = "network"
 DEFAULT_STEPS = ("train", "measure", "report")
@@ -392,6 +400,12 @@ ABLATION_ORDERS = ("random", "targeted", "l1_norm", "mean_activation", "zero_sha
 MOMENTS_PRECISIONS = ("float32", "float64")
 ABLATION_UNITS = ("channel", "location")
 PROTOCOLS = ("exact", "authors")
+# Which taps are drawn, beside their names; what images are made of; what they are transformed by; and the readings of
+# total variation.
+TAP_CHOICES = ("all", "blocks")
+PARAMS = ("fft", "pixel", "laplacian")
+TRANSFORMS = ("standard", "none")
+VARIATIONS = ("absolute", "signed")
 SPLITS = ("train", "validation", "test")
 SPLIT_RULES = ("random", "ordered")
 MONITORS = ("validation", "train")

@@ -12,12 +12,20 @@ from absl import flags as absl_flags
 
 from tfunits.configs import facts
 from tfunits.configs.errors import UserError, reject
-from tfunits.configs.experiment import ExecutionConfig, ExperimentConfig, MeasureConfig, expected_value, value_type
+from tfunits.configs.experiment import (
+    ExecutionConfig,
+    ExperimentConfig,
+    MeasureConfig,
+    VisualizationConfig,
+    expected_value,
+    value_type,
+)
 from tfunits.configs.grids import expand, resolve_all
 from tfunits.configs.keeping import parse_keep_rule
 from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, is_prepared, resolve_data_dir
 from tfunits.configs.presets import PRESET_FIELDS
 from tfunits.configs.resolve import experiment_fields, run_id
+from tfunits.configs.small import shrink
 
 # Values of several names inside one grid axis: --regularizers=none,augmentation+dropout.
 _COMBINATION_FIELDS = ("regularizers",)
@@ -123,8 +131,9 @@ def parse_value(field: dataclasses.Field, text: str) -> Any:
 
 
 def _is_axis(field: dataclasses.Field) -> bool:
-    """Whether a comma makes runs: not in how runs are measured, which is not part of their identity."""
-    if field.name in {measured.name for measured in dataclasses.fields(MeasureConfig)}:
+    """Whether a comma makes runs: not in how runs are measured and drawn, which is not part of their identity."""
+    looked_at = (*dataclasses.fields(MeasureConfig), *dataclasses.fields(VisualizationConfig))
+    if field.name in {other.name for other in looked_at}:
         return False
     return field.name in _COMBINATION_FIELDS or not field.metadata["plain_list"]
 
@@ -143,6 +152,7 @@ def make_flags() -> absl_flags.FlagValues:
     )  # fmt: skip
     for name, help in (
         ("plan", "print the grid and what of it is done, and run nothing"),
+        ("small", "the same on embedded data: short training, sizes up to 1, two seeds"),
         ("help", "print this help"),
         ("version", "print the version"),
     ):
@@ -220,14 +230,17 @@ def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
         data_dir = resolve_data_dir(execution["data_dir"])
         if not data_dir.is_dir() and (data_dir.exists() or not execution["download"]):
             raise reject("data_dir", execution["data_dir"], "an existing folder")
-    experiments = tuple(resolve_all(expand({**axes, **plain}, grids)))
+    combinations = expand({**axes, **plain}, grids)
+    if registry["small"].value:
+        combinations = shrink(combinations)
+    experiments = tuple(resolve_all(combinations))
     execution = ExecutionConfig(**{name: value for name, value in execution.items() if value is not None})
     _check_kept_epochs(execution, experiments)
     return CommandLine(
         experiments=experiments,
         execution=execution,
         plan=registry["plan"].value,
-        dataset_given="dataset" in axes or any("dataset" in grid for grid in grids),
+        dataset_given=not registry["small"].value and ("dataset" in axes or any("dataset" in grid for grid in grids)),
     )
 
 
@@ -258,7 +271,7 @@ def help_text(registry: absl_flags.FlagValues, usage: str) -> str:
     sections = {
         "What is run": list(experiment_fields()),
         "Where and how": [field.name for field in dataclasses.fields(ExecutionConfig)],
-        "Other": ["grid", "plan", "help", "version"],
+        "Other": ["grid", "plan", "small", "help", "version"],
     }
     fields = {**experiment_fields(), **{field.name: field for field in dataclasses.fields(ExecutionConfig)}}
     for title, names in sections.items():

@@ -17,6 +17,7 @@ from tfunits.configs.experiment import (
     MeasureConfig,
     ModelConfig,
     TrainingConfig,
+    VisualizationConfig,
 )
 from tfunits.configs.folders import locate
 from tfunits.configs.presets import find_preset
@@ -27,7 +28,10 @@ IDENTITY_SECTIONS = ("model", "data", "training")
 # Filled in here, never by a user.
 _LISTING_FIELDS = ("folder_sha256", "folder_counts")
 _COMPUTED_FIELDS = ("model_file_sha256", *_LISTING_FIELDS)
-_SECTIONS = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig, "measure": MeasureConfig}
+_SECTIONS = {
+    "model": ModelConfig, "data": DataConfig, "training": TrainingConfig, "measure": MeasureConfig,
+    "visualization": VisualizationConfig,
+}  # fmt: skip
 
 
 def experiment_fields() -> dict[str, dataclasses.Field]:
@@ -94,8 +98,13 @@ def _resolve(given: Mapping[str, Any], folder: DataConfig | None) -> ExperimentC
     _check_data_fit(model.model, data)
     values |= resolve_regularizers(model.model, data, given, preset)
     training = _settle_training(_make(TrainingConfig, _drop_unused(values, given, data)))
-    measure = _make_measure(values, data)
-    return ExperimentConfig(model=_settle_model(model), data=_settle(data), training=training, measure=measure)
+    return ExperimentConfig(
+        model=_settle_model(model),
+        data=_settle(data),
+        training=training,
+        measure=_make_measure(values, data),
+        visualization=_make_visualization(values, model.model),
+    )
 
 
 def _find_preset(model: str, dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,6 +130,15 @@ def _make_measure(values: Mapping[str, Any], data: DataConfig) -> MeasureConfig:
     if "validation" in measure.measured_splits and data.num_validation == 0:
         raise reject("measured_splits", measure.measured_splits, "train or test, since this run has no validation set")
     return measure
+
+
+def _make_visualization(values: Mapping[str, Any], model: str) -> VisualizationConfig:
+    visualization = _make(VisualizationConfig, values)
+    known = facts.MODELS[model].base_widths
+    for tap in visualization.taps:
+        if tap not in known and (tap,) != visualization.taps or tap not in (*known, *facts.TAP_CHOICES):
+            raise reject("taps", visualization.taps, f"all, blocks, or some of {', '.join(known)} of {model}")
+    return visualization
 
 
 def _settle_model(model: ModelConfig) -> ModelConfig:
@@ -168,6 +186,7 @@ def _resolve_file(given: Mapping[str, Any], folder: DataConfig | None) -> Experi
         data=data,
         training=TrainingConfig(seed=given.get("seed", 0), epochs=0),
         measure=_make_measure(given, data),
+        visualization=_make(VisualizationConfig, given),
     )
 
 

@@ -73,7 +73,7 @@ class Run:
                 hint = "its weights were not kept (--save=metrics); train it again under another --run_root"
             else:
                 hint = "it is not trained; add the step train"
-            raise UserError(f"--steps=measure: expected the trained weights of {self.run_dir.name}; {hint}")
+            raise UserError(f"--steps: expected the trained weights of {self.run_dir.name}; {hint}")
         model = load_file(self.run_dir.model)
         trained = read_json(self.run_dir.done_file("train")) if self.run_dir.is_done("train") else {}
         if trained.get("weights_sha256", digest := digest_weights(model)) != digest:

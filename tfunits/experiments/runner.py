@@ -24,6 +24,7 @@ from tfunits.configs import (
 )
 from tfunits.experiments.run import Run
 from tfunits.experiments.steps import STEP_FUNCTIONS, fit, is_step_done, mark_step_done, steps_of
+from tfunits.experiments.visualizing import read_drawn_run
 
 _EXIT_FAILED = 1
 _RESTART = "start the same command on all machines, and it continues"
@@ -239,7 +240,8 @@ def _discard(run: Run) -> None:
         folders = [run_dir.checkpoints, *(candidate.checkpoints for candidate in run_dir.candidates())]
         for path in [*others, *(file for folder in folders for file in _unkept(folder, run.execution))]:
             path.unlink(missing_ok=True)
-    measuring = [step for step in steps_of(run.config, run.execution) if step in MEASURES_OF_STEPS]
+    readers = (*MEASURES_OF_STEPS, "visualize")
+    measuring = [step for step in steps_of(run.config, run.execution) if step in readers]
     if keep == "metrics" and all(is_step_done(run_dir, step, run.config) for step in ("measure", *measuring)):
         run_dir.model.unlink(missing_ok=True)
 
@@ -262,6 +264,7 @@ def _print_results(experiments: Sequence[ExperimentConfig], execution: Execution
             print("\n".join(reports.run_notes(records[0], measure)) + "\n")
         for name, more in reports.further_tables(records[0], measure).items():
             print(f"{name}\n{reports.format_table(more)}\n")
+        _print_drawings(experiments, execution)
         _print_accuracies(records[0])
         print(f"run directory: {records[0].run_dir.path}")
     else:
@@ -271,8 +274,29 @@ def _print_results(experiments: Sequence[ExperimentConfig], execution: Execution
         if len(grid.gains):
             print("\ngains per doubling of width:")
             print(reports.format_table(grid.gains, index=False))
-        print(f"\ngrid report: {', '.join(str(path) for path in grid.files)}")
+        files = [*grid.files, *_print_drawings(experiments, execution, folder)]
+        print(f"\ngrid report: {', '.join(str(path) for path in files)}")
     print(f"TensorBoard:   tensorboard --logdir {root}")
+
+
+def _print_drawings(
+    experiments: Sequence[ExperimentConfig], execution: ExecutionConfig, folder: pathlib.Path | None = None
+) -> list[pathlib.Path]:
+    """Tables of what was drawn, and of a grid the width test, whose files are returned."""
+    if "visualize" not in (execution.steps or ()):
+        return []
+    options = experiments[0].visualization
+    runs = [read_drawn_run(RunDir.of(config, execution.run_root), config) for config in experiments]
+    for run in runs:
+        if run.drawings:
+            print(f"\nimages of {run.name} (total variation: {options.variation})")
+            print(reports.format_table(reports.drawing_table(run.drawings, options.variation)))
+    text, files = reports.report_widths(runs, options, folder) if folder else ("", [])
+    if text:
+        print(f"\nthin against wide networks:\n{text}")
+    sheets = [str(RunDir.of(config, execution.run_root).figures) for config in experiments]
+    print(f"\nsheets of images: {sheets[0]}" + (f" and {len(sheets) - 1} more" if len(sheets) > 1 else ""))
+    return files
 
 
 def _print_accuracies(record: reports.RunRecord) -> None:

@@ -35,6 +35,7 @@ from tfunits.configs import (
 from tfunits.experiments.load import digest_weights
 from tfunits.experiments.measuring import final_epoch, is_measured, measure_dynamics, measure_step
 from tfunits.experiments.run import Run
+from tfunits.experiments.visualizing import is_visualized, visualize
 
 _FIGURE_DPI = 110
 
@@ -162,6 +163,7 @@ STEP_FUNCTIONS: Mapping[str, Callable[[Run], str]] = {
     "train": train,
     **{step: functools.partial(measure_step, step) for step in MEASURES_OF_STEPS},
     "dynamics": measure_dynamics,
+    "visualize": visualize,
     "report": report,
 }
 
@@ -170,13 +172,15 @@ def is_step_done(run_dir: RunDir, step: str, config: ExperimentConfig) -> bool:
     """Whether a step needs no work: trained; every measure asked for is there; the last report was this one."""
     if step in MEASURES_OF_STEPS or step == "dynamics":
         return is_measured(run_dir, step, config)
+    if step == "visualize":
+        return is_visualized(run_dir, config)
     if not run_dir.is_done(step):
         return False
     return step == "train" or read_json(run_dir.done_file(step)).get("of") == _report_key(run_dir, config)
 
 
 def mark_step_done(run_dir: RunDir, step: str, config: ExperimentConfig) -> None:
-    """Write the done-file of a step that has no other: training writes its own, a measure is its own."""
+    """Write the done-file of a step that has no other: others write their own, or a measure is its own."""
     if step == "report":
         write_json(run_dir.done_file(step), {"state": "finished", "of": _report_key(run_dir, config)})
 

@@ -11,6 +11,17 @@ from tfunits.reports.chunks import (
     plot_widths,
     width_table,
 )
+from tfunits.reports.drawings import (
+    DRAWN,
+    WEIGHTS,
+    Drawing,
+    drawing_file,
+    drawing_table,
+    plot_sheet,
+    read_drawing,
+    read_drawings,
+    write_drawing,
+)
 from tfunits.reports.dynamics import plot_dynamics, tabulate_dynamics
 from tfunits.reports.grid import GridReport, report_grid
 from tfunits.reports.plots import (
@@ -35,13 +46,20 @@ from tfunits.reports.records import (
 )
 from tfunits.reports.sweeps import find_untrained, sampling_table, split_table, tolerance_table
 from tfunits.reports.tables import format_table, gain_table, grid_table, run_notes, run_table
+from tfunits.reports.width_test import DrawnRun, report_widths
 
 __all__ = [
     "ABLATED",
+    "DRAWN",
     "NETWORK",
+    "WEIGHTS",
+    "Drawing",
+    "DrawnRun",
     "GridReport",
     "RunRecord",
     "chunk_table",
+    "drawing_file",
+    "drawing_table",
     "find_runs",
     "find_untrained",
     "first_unit",
@@ -60,13 +78,17 @@ __all__ = [
     "plot_chunks",
     "plot_correlations",
     "plot_dynamics",
+    "plot_sheet",
     "plot_training",
     "plot_units",
     "plot_widths",
+    "read_drawing",
+    "read_drawings",
     "read_dynamics",
     "read_epochs",
     "read_run",
     "report_grid",
+    "report_widths",
     "run_notes",
     "run_table",
     "sampling_table",
@@ -75,4 +97,5 @@ __all__ = [
     "tabulate_dynamics",
     "tolerance_table",
     "width_table",
+    "write_drawing",
 ]

@@ -111,7 +111,7 @@ def render(
     _check(objectives, steps=steps, learning_rate=learning_rate, copies=copies, batch=batch)
     network = Network(model, prepare)
     groups = _group(network, objectives)
-    param = param or _default_param(network)
+    param = param or fft_image(default_sides(network), network.channels)
     chain = tuple(transforms(param.height, param.width) if callable(transforms) else transforms)
     images = np.full((len(objectives), copies, param.height, param.width, param.channels), np.nan, "float32")
     values = np.full(len(objectives), np.nan, "float32")
@@ -209,9 +209,10 @@ def _pack(groups: Sequence[_Group], most: int) -> list[tuple[list[_Group], list[
     return packed
 
 
-def _default_param(network: Network) -> Parameterization:
+def default_sides(network: Network) -> tuple[int, int]:
+    """Height and width of the images that are drawn for a network unless told otherwise: its own, at most 128."""
     height, width = (min(side or DEFAULT_SIDE, DEFAULT_SIDE) for side in network.input_shape[:2])
-    return fft_image((height, width), network.channels)
+    return height, width
 
 
 class _Ascent:

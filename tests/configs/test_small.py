@@ -1,0 +1,71 @@
+"""The small form of a grid."""
+
+import pytest
+
+from tfunits.configs import DATASETS, MODELS, flags, resolve, run_id
+from tfunits.configs.small import shrink
+
+
+def read(*arguments: str) -> flags.CommandLine:
+    registry = flags.make_flags()
+    flags.parse(registry, ["program", *arguments])
+    return flags.read_command_line(registry)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_network_on_the_papers_data_becomes_its_embedded_twin(model):
+    papers = MODELS[model].papers_dataset_name.split(" or ")[0]
+    for combination in shrink([{"model": model, "dataset": papers, "size": 4.0, "epochs": 1000}]):
+        config = resolve(combination)
+        assert config.data.dataset_facts.embedded
+        assert config.model.size == 1
+        if not DATASETS[papers].embedded:
+            assert config.data.dataset == MODELS[model].default_dataset
+            plain = resolve({"model": model, "seed": combination["seed"]})
+            assert run_id(config) == run_id(plain)
+
+
+def test_sizes_up_to_one_stay_and_larger_ones_become_one_run():
+    names = [f"--size={sizes}" for sizes in ("0.25,0.5", "0.25,0.5,1,2,4")]
+    found = [[c.model.size for c in read("--small", name, "--seed=5,6").experiments] for name in names]
+    assert found == [[0.25, 0.25, 0.5, 0.5], [0.25, 0.25, 0.5, 0.5, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [((), [0, 1]), (("--seed=3",), [3, 0]), (("--seed=0",), [0, 1]), (("--seed=7,8,9",), [7, 8])]
+)
+def test_there_are_two_seeds(given, expected):
+    assert [config.training.seed for config in read("--small", *given).experiments] == expected
+
+
+def test_fields_that_only_the_papers_data_know_are_left_out():
+    (config, _) = read(
+        "--small", "--dataset=cifar10", "--preprocessing=crop28", "--split=ordered", "--validation_examples=2500",
+        "--learning_rate=0.03",
+    ).experiments  # fmt: skip
+    assert config.data == resolve({}).data
+    assert config.training.learning_rate == 0.03
+
+
+def test_embedded_data_stay_as_they_are():
+    request = read("--small", "--model=mlp", "--dataset=uncorrelated10", "--num_examples=500", "--epochs=3")
+    assert {config.data.num_examples for config in request.experiments} == {500}
+    assert {config.training.epochs for config in request.experiments} == {3}
+
+
+def test_without_the_flag_nothing_shrinks():
+    (config,) = read("--size=4").experiments
+    assert config.model.size == 4
+
+
+def test_grids_and_layer_sizes_shrink_too():
+    request = read(
+        "--small",
+        "--dataset=imagenet2012",
+        "--grid=model=resnet18 size=0.25,4",
+        "--grid=model=inception_v3 layer_size=4",
+    )
+    sizes = {(c.model.model, c.model.size, c.model.layer_size) for c in request.experiments}
+    # A layer size that is the size of all is none.
+    assert sizes == {("resnet18", 0.25, None), ("resnet18", 1, None), ("inception_v3", 1, None)}
+    assert not request.dataset_given

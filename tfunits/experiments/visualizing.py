@@ -1,0 +1,96 @@
+"""What is drawn of a run's network: images of some units of every tap, one sheet a tap."""
+
+from tfunits import reports
+from tfunits.artifacts import EventWriter, RunDir, read_json, write_figure, write_json
+from tfunits.configs import MODELS, ExperimentConfig, UserError, find_image_form, short_hash
+from tfunits.experiments.measuring import final_epoch
+from tfunits.experiments.run import Run
+from tfunits.surgery import find_taps
+from tfunits.visualization.drawing import draw_units, draw_weights
+from tfunits.visualization.preparation import Preparation
+
+_FIGURE_DPI = 130
+
+
+def visualize(run: Run) -> str:
+    """Draw units of every tap that is asked for: arrays, a sheet as PNG and in TensorBoard; what is there stays.
+
+    Returns: "finished".
+
+    Raises:
+      UserError: data that are no images, a network that cannot be drawn, or a tap or unit that it does not have.
+    """
+    options, data = run.config.visualization, run.config.data
+    form = find_image_form(data.dataset, data.preprocessing)
+    if form is None:
+        raise UserError(
+            f"--steps=visualize: expected data that are images, received {data.dataset}, whose inputs of shape "
+            f"{data.input_shape} have no spatial axes; leave the step out, or choose another --dataset"
+        )
+    taps = _choose_taps(run)
+    folder = run.run_dir.visualizations
+    try:
+        if form.is_vector:
+            drawings = draw_weights(run.model, taps, options, folder, form)
+        else:
+            drawings = draw_units(run.model, taps, options, folder, prepare=Preparation(form))
+        events = EventWriter(run.run_dir.tensorboard)
+        drawn = []
+        for drawing in drawings:
+            _draw_sheet(run, drawing, events)
+            drawn.append(drawing.tap)
+        events.close()
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    done = {"state": "finished", "of": _drawing_key(run.config), "taps": drawn}
+    write_json(run.run_dir.done_file("visualize"), done)
+    return "finished"
+
+
+def _choose_taps(run: Run) -> list[str]:
+    """The taps that are drawn.
+
+    Raises:
+      UserError: a name that a user's own network does not have.
+    """
+    wanted = run.config.visualization.taps
+    known = list(find_taps(run.model))
+    if wanted == ("all",):
+        return known
+    if wanted == ("blocks",):
+        named = MODELS[run.config.model.model].blocks if not run.config.model.is_file else ()
+        return list(named) or known
+    for tap in wanted:
+        if tap not in known:
+            raise UserError(f"--taps={tap}: expected all, or some of {', '.join(known)}")
+    return list(wanted)
+
+
+def _draw_sheet(run: Run, drawing: reports.Drawing, events: EventWriter) -> None:
+    what = "weights" if drawing.kind == reports.WEIGHTS else "units"
+    name = f"{what}_{drawing.tap.replace('/', '_')}"
+    title = f"{run.run_dir.name}\n{what} of {drawing.tap}, and their Fourier amplitudes"
+    figure = reports.plot_sheet(drawing.images(), drawing.labels(), title=title)
+    png = write_figure(run.run_dir.figures / f"{name}.png", figure, _FIGURE_DPI)
+    events.image(f"visualization/{name}", png, final_epoch(run.run_dir))
+    for unit, step in drawing.failures.items():
+        print(f"{run.run_dir.name}: unit {unit} of {drawing.tap} was not finite at step {step}; skipped", flush=True)
+
+
+def is_visualized(run_dir: RunDir, config: ExperimentConfig) -> bool:
+    """Whether all taps that are asked for are drawn as they are asked for."""
+    done = run_dir.done_file("visualize")
+    return done.is_file() and read_json(done).get("of") == _drawing_key(config)
+
+
+def read_drawn_run(run_dir: RunDir, config: ExperimentConfig) -> reports.DrawnRun:
+    """A run with what was drawn of it in the way that is asked for."""
+    taps = read_json(run_dir.done_file("visualize"))["taps"] if is_visualized(run_dir, config) else []
+    drawings = reports.read_drawings(run_dir, config.visualization, taps)
+    return reports.DrawnRun(name=run_dir.name, config=config, drawings=drawings)
+
+
+def _drawing_key(config: ExperimentConfig) -> str:
+    """Which taps and units are drawn, and how."""
+    options = config.visualization
+    return short_hash({"taps": list(options.taps), **options.drawing_settings("")})
