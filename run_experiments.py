@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
         # Schedulers of jobs end them so; the run is then marked interrupted.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         cluster = parse_cluster(os.environ.pop("TF_CONFIG", None))
-        from tfunits.experiments.quiet import import_tensorflow
+        from tfunits.quiet import import_tensorflow
 
         import_tensorflow()
         from tfunits import experiments

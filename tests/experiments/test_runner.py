@@ -194,9 +194,7 @@ class TestBadRuns:
         config = make_config()
         assert carry_out(tmp_path, config, steps=("measure",)) == 1
         run_dir = RunDir.of(config, tmp_path)
-        message = (
-            f"--steps: expected the trained weights of {run_dir.name}; it is not trained; add the step train"
-        )
+        message = f"--steps: expected the trained weights of {run_dir.name}; it is not trained; add the step train"
         assert capsys.readouterr().err == f"{run_dir.name}: {message}\n"
         assert (run_dir.status()["state"], run_dir.status()["message"]) == ("failed", message)
         assert not run_dir.error_log.exists()

@@ -40,6 +40,7 @@ from tfunits.configs.resolve import (
     run_id,
     short_hash,
 )
+from tfunits.configs.sources import DrawingSource, read_drawing_flags
 
 __all__ = [
     "DATASETS",
@@ -55,6 +56,7 @@ __all__ = [
     "Cluster",
     "DataConfig",
     "DatasetFacts",
+    "DrawingSource",
     "ExecutionConfig",
     "ExperimentConfig",
     "Folder",
@@ -79,6 +81,7 @@ __all__ = [
     "list_images",
     "parse_cluster",
     "parse_keep_rule",
+    "read_drawing_flags",
     "reject",
     "resolve",
     "resolve_all",

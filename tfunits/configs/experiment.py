@@ -12,7 +12,7 @@ from tfunits.configs.folders import list_images
 from tfunits.configs.keeping import parse_keep_rule
 
 
-def _option(
+def option(
     default: Any,
     help: str,
     *,
@@ -70,7 +70,7 @@ def value_type(field: dataclasses.Field) -> type:
     raise TypeError(f"field {field.name}: no flag type for {field.type}")
 
 
-def _check_fields(config: Any) -> None:
+def check_fields(config: Any) -> None:
     """Raise `UserError` for the first field outside its choices or bounds."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -110,41 +110,41 @@ def _has_type(kind: type, item: Any) -> bool:
 class ModelConfig:
     """Which network, how wide, and how its weights start."""
 
-    model: str = _option(
+    model: str = option(
         "alexnet",
         "network: " + ", ".join(facts.MODELS) + "; or file:PATH.keras, a functional model of your own (measured only)",
     )
-    size: float = _option(
+    size: float = option(
         1.0, "width multiplier: every hidden layer has int(base * size) units", above=0, maximum=_LARGEST_FACTOR
     )
-    initializer: str | None = _option(
+    initializer: str | None = option(
         None, "distribution of the initial weights, of every layer; the network's own if not given",
         choices=facts.INITIALIZERS,
     )  # fmt: skip
-    init_scale: float = _option(1.0, "factor on the standard deviation of the initial weights", above=0)
-    layer_size: float | None = _option(
+    init_scale: float = option(1.0, "factor on the standard deviation of the initial weights", above=0)
+    layer_size: float | None = option(
         None, "inception_v3: width multiplier of its block mixed_35x35x288b alone; --size is that of all others",
         above=0, maximum=_LARGEST_FACTOR,
     )  # fmt: skip
-    last_width: int | None = _option(
+    last_width: int | None = option(
         None,
         "wide_resnet28, densenet40, resnet50: units of the last hidden layer, whatever the size, by a 1x1 convolution "
         "and batch normalisation before the pooling",
         minimum=1,
         maximum=_LARGEST_FACTOR,
     )
-    auxiliary_head: bool | None = _option(
+    auxiliary_head: bool | None = option(
         None, "inception_v3: whether it is trained with its second head, as the published parameter counts are (true)"
     )
-    unscaled_branch: bool | None = _option(
+    unscaled_branch: bool | None = option(
         None,
         "inception_v3: whether a convolution of mixed_17x17x768d has 192 filters at every size, as in the authors' "
         "program and the published parameter counts (true)",
     )
-    model_file_sha256: str | None = _option(None, "SHA-256 of a file: model; filled in when the run is resolved")
+    model_file_sha256: str | None = option(None, "SHA-256 of a file: model; filled in when the run is resolved")
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         if self.model.startswith(facts.FILE_PREFIX):
             return
         if self.model not in facts.MODELS:
@@ -180,41 +180,39 @@ class ModelConfig:
 class DataConfig:
     """Which examples, and with which labels."""
 
-    dataset: str = _option(
+    dataset: str = option(
         "digits",
         "data set: " + ", ".join(facts.DATASETS) + "; or folder:PATH, your own images in one sub-folder a class; the "
         "network's embedded one if not given",
     )
-    preprocessing: str | None = _option(None, "form of the inputs; the network's own if not given")
-    num_examples: int | None = _option(
+    preprocessing: str | None = option(None, "form of the inputs; the network's own if not given")
+    num_examples: int | None = option(
         None, "number of training examples (generated data: 1000 if not given)", minimum=1
     )
-    test_examples: int | None = _option(
-        None, "number of test examples of generated data (1000 if not given)", minimum=1
-    )
-    validation_examples: int | None = _option(
+    test_examples: int | None = option(None, "number of test examples of generated data (1000 if not given)", minimum=1)
+    validation_examples: int | None = option(
         None, "how many of the training images of CIFAR, MNIST or ImageNet are the validation set", minimum=0
     )
-    split: str = _option(
+    split: str = option(
         "random",
         "validation images are drawn from the data seed, or are the last in the order of the files (the authors' rule)",
         choices=facts.SPLIT_RULES,
     )
-    background_class: bool = _option(
+    background_class: bool = option(
         False, "labels count from 1, with a class 0 that no image has, as in the official ImageNet networks"
     )
-    random_labels: bool = _option(
+    random_labels: bool = option(
         False, "replace training and validation labels by uniform draws; test labels stay true"
     )
-    data_seed: int = _option(0, "seed of the split, the random labels and the teacher", minimum=0, maximum=LARGEST_SEED)
-    folder_sha256: str | None = _option(None, "SHA-256 of a folder's listing; filled in from the folder")
-    folder_counts: tuple[int, ...] | None = _option(
+    data_seed: int = option(0, "seed of the split, the random labels and the teacher", minimum=0, maximum=LARGEST_SEED)
+    folder_sha256: str | None = option(None, "SHA-256 of a folder's listing; filled in from the folder")
+    folder_counts: tuple[int, ...] | None = option(
         None, "classes, training, validation and test images of a folder; filled in from the folder",
         minimum=0, plain_list=True,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         if self.is_folder:
             self._fill_in_folder()
         known = self.dataset_facts
@@ -308,62 +306,62 @@ DEFAULT_GENERATED_EXAMPLES = 1000
 class TrainingConfig:
     """How a network is trained. Every field enters the run's identity."""
 
-    seed: int = _option(
+    seed: int = option(
         0, "seed of initial weights, order of examples, dropout and augmentation", minimum=0, maximum=LARGEST_SEED
     )
-    loss: str = _option("cross_entropy", "training loss", choices=facts.LOSSES)
-    label_smoothing: float = _option(
+    loss: str = option("cross_entropy", "training loss", choices=facts.LOSSES)
+    label_smoothing: float = option(
         0.0, "share of every label that is spread evenly over all classes", minimum=0, maximum=1
     )
-    optimizer: str = _option("momentum", "optimiser", choices=facts.OPTIMIZERS)
-    learning_rate: float = _option(0.01, "initial learning rate, before the factor k", above=0)
-    momentum: float = _option(0.9, "momentum of the momentum optimiser", minimum=0, maximum=1)
-    rmsprop_momentum: float = _option(0.0, "momentum of rmsprop", minimum=0, maximum=1)
-    rmsprop_epsilon: float = _option(1e-10, "constant of rmsprop, inside its square root", above=0)
-    schedule: str = _option("constant", "learning rate over time", choices=facts.SCHEDULES)
-    warmup_epochs: float = _option(0.0, "epochs in which the learning rate grows linearly from 0", minimum=0)
-    decay_rate: float = _option(0.95, "factor per --decay_epochs of the exponential schedule", above=0, maximum=1)
-    decay_epochs: int = _option(1, "epochs between two factors of the exponential schedule", minimum=1)
-    drop_epochs: tuple[float, ...] | None = _option(
+    optimizer: str = option("momentum", "optimiser", choices=facts.OPTIMIZERS)
+    learning_rate: float = option(0.01, "initial learning rate, before the factor k", above=0)
+    momentum: float = option(0.9, "momentum of the momentum optimiser", minimum=0, maximum=1)
+    rmsprop_momentum: float = option(0.0, "momentum of rmsprop", minimum=0, maximum=1)
+    rmsprop_epsilon: float = option(1e-10, "constant of rmsprop, inside its square root", above=0)
+    schedule: str = option("constant", "learning rate over time", choices=facts.SCHEDULES)
+    warmup_epochs: float = option(0.0, "epochs in which the learning rate grows linearly from 0", minimum=0)
+    decay_rate: float = option(0.95, "factor per --decay_epochs of the exponential schedule", above=0, maximum=1)
+    decay_epochs: int = option(1, "epochs between two factors of the exponential schedule", minimum=1)
+    drop_epochs: tuple[float, ...] | None = option(
         None, "epochs at which the piecewise schedule drops", above=0, plain_list=True
     )
-    drop_factor: float = _option(0.1, "factor at each drop of the piecewise schedule", above=0, maximum=1)
-    schedule_examples: int | None = _option(
+    drop_factor: float = option(0.1, "factor at each drop of the piecewise schedule", above=0, maximum=1)
+    schedule_examples: int | None = option(
         None, "examples that an epoch of the piecewise schedule counts; the training examples if not given", minimum=1
     )
-    final_learning_rate: float = _option(0.0, "learning rate at the end of the cosine schedule", minimum=0)
-    regularizers: tuple[str, ...] = _option(
+    final_learning_rate: float = option(0.0, "learning rate at the end of the cosine schedule", minimum=0)
+    regularizers: tuple[str, ...] = option(
         ("none",),
         "none, all, or names joined by +: augmentation, dropout, weight_decay",
         choices=("none", "all", *facts.REGULARIZERS),
         plain_list=True,
     )
-    weight_decay: float = _option(0.0, "wd in the penalty wd * sum(w^2) / 2 of the training loss", minimum=0)
-    weight_decay_choices: tuple[float, ...] | None = _option(
+    weight_decay: float = option(0.0, "wd in the penalty wd * sum(w^2) / 2 of the training loss", minimum=0)
+    weight_decay_choices: tuple[float, ...] | None = option(
         None, "weight decays to train with, of which validation chooses one", minimum=0, plain_list=True
     )
-    decayed_variables: str = _option(".*", "regular expression: paths of the variables in the penalty")
-    dropout_rate: float = _option(0.0, "share of units dropped in training", minimum=0, maximum=1)
-    batch_size: int = _option(128, "examples per step over all devices, before the factor k", minimum=1)
-    epochs: int = _option(10, "passes over the training data; 0 measures the untrained network", minimum=0)
-    k: float = _option(1.0, "factor on both the batch size and the learning rate", above=0, maximum=_LARGEST_FACTOR)
-    shuffle: bool = _option(True, "a new order of the training examples every epoch; else that of the files")
-    monitor: str = _option(
+    decayed_variables: str = option(".*", "regular expression: paths of the variables in the penalty")
+    dropout_rate: float = option(0.0, "share of units dropped in training", minimum=0, maximum=1)
+    batch_size: int = option(128, "examples per step over all devices, before the factor k", minimum=1)
+    epochs: int = option(10, "passes over the training data; 0 measures the untrained network", minimum=0)
+    k: float = option(1.0, "factor on both the batch size and the learning rate", above=0, maximum=_LARGEST_FACTOR)
+    shuffle: bool = option(True, "a new order of the training examples every epoch; else that of the files")
+    monitor: str = option(
         "validation", "examples whose accuracy decides which epoch is the best", choices=facts.MONITORS
     )
-    patience: int | None = _option(None, "stop after this many epochs without a better accuracy", minimum=1)
-    stop_accuracy: float | None = _option(None, "stop at this accuracy of --monitor", above=0, maximum=1)
-    measured_weights: str = _option(
+    patience: int | None = option(None, "stop after this many epochs without a better accuracy", minimum=1)
+    stop_accuracy: float | None = option(None, "stop at this accuracy of --monitor", above=0, maximum=1)
+    measured_weights: str = option(
         "last", "weights that are measured: of the last or of the best epoch", choices=facts.MEASURED_WEIGHTS
     )
-    average_decay: float = _option(
+    average_decay: float = option(
         0.0, "decay of the moving average of the weights that is validated and measured; 0 for none",
         minimum=0, maximum=1,
     )  # fmt: skip
-    precision: str = _option("float32", "precision of the network's arithmetic", choices=facts.PRECISIONS)
+    precision: str = option("float32", "precision of the network's arithmetic", choices=facts.PRECISIONS)
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         for name in ("momentum", "dropout_rate", "rmsprop_momentum", "average_decay", "label_smoothing"):
             if getattr(self, name) == 1:
                 raise reject(name, 1, "a number below 1")
@@ -394,57 +392,57 @@ class TrainingConfig:
 class MeasureConfig:
     """How a trained network is measured. No field enters the run's identity."""
 
-    measured_splits: tuple[str, ...] = _option(
+    measured_splits: tuple[str, ...] = option(
         ("test",), "splits that are measured", choices=facts.SPLITS, plain_list=True
     )
-    ablation_unit: tuple[str, ...] = _option(
+    ablation_unit: tuple[str, ...] = option(
         ("channel",),
         "what one unit of a convolution is in an ablation: a channel, or each location of it",
         choices=facts.ABLATION_UNITS,
         plain_list=True,
     )
-    protocol: str = _option(
+    protocol: str = option(
         "exact",
         "exact definitions, or the authors' rules: nominal levels, one redundant unit more, constant units count -1, "
         "no first doubling in redundancy's gain",
         choices=facts.PROTOCOLS,
     )
-    ablation_order: tuple[str, ...] = _option(
+    ablation_order: tuple[str, ...] = option(
         ("random",),
         "what is ablated first: random units; targeted, those most correlated with a random one; those of least "
         "l1_norm of incoming weights, mean_activation or largest zero_share; or noise on activations, or weights",
         choices=facts.ABLATION_ORDERS,
         plain_list=True,
     )
-    draws: int = _option(3, "random orders per ablation curve", minimum=1)
-    standard_error: float | None = _option(
+    draws: int = option(3, "random orders per ablation curve", minimum=1)
+    standard_error: float | None = option(
         None, "draw further orders until the mean agreement's standard error is at most this (100 at most)", above=0
     )
-    levels: int = _option(7, "points of an ablation curve, from no unit to all", minimum=2)
-    tolerance: float = _option(
+    levels: int = option(7, "points of an ablation curve, from no unit to all", minimum=2)
+    tolerance: float = option(
         0.2, "a unit is prunable while the share of changed predictions is at most this", above=0, maximum=1
     )
-    variance_fraction: float = _option(
+    variance_fraction: float = option(
         0.95, "share of the variance that non-redundant components hold", above=0, maximum=1
     )
-    similarity_threshold: float = _option(0.5, "|r| from which two units are similar", above=0, maximum=1)
-    max_rows: int | None = _option(50_000, "rows sampled per tap and sampling; 0 reads all of them", minimum=0)
-    samplings: int = _option(3, "independent samplings of rows, averaged", minimum=1)
-    moments_precision: str = _option(
+    similarity_threshold: float = option(0.5, "|r| from which two units are similar", above=0, maximum=1)
+    max_rows: int | None = option(50_000, "rows sampled per tap and sampling; 0 reads all of them", minimum=0)
+    samplings: int = option(3, "independent samplings of rows, averaged", minimum=1)
+    moments_precision: str = option(
         "float32", "in which centred activations are multiplied; sums are in float64", choices=facts.MOMENTS_PRECISIONS
     )
-    chunk_draws: int = _option(500, "random chunks of every size of the last hidden layer", minimum=1)
-    reconstruction_draws: int = _option(100, "chunks of every size from which the layer is reconstructed", minimum=1)
-    dynamics: tuple[str, ...] = _option(
+    chunk_draws: int = option(500, "random chunks of every size of the last hidden layer", minimum=1)
+    reconstruction_draws: int = option(100, "chunks of every size from which the layer is reconstructed", minimum=1)
+    dynamics: tuple[str, ...] = option(
         ("accuracy", "units", "chunks", "reconstruction"),
         "what the step dynamics measures at every kept epoch",
         choices=facts.MEASURES,
         plain_list=True,
     )
-    measure_seed: int = _option(0, "seed of ablation orders and sampled rows", minimum=0, maximum=LARGEST_SEED)
+    measure_seed: int = option(0, "seed of ablation orders and sampled rows", minimum=0, maximum=LARGEST_SEED)
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         if self.standard_error is not None and self.draws < 2:
             raise reject("draws", self.draws, "at least 2 with --standard_error, which one draw does not have")
 
@@ -453,35 +451,35 @@ class MeasureConfig:
 class VisualizationConfig:
     """What is drawn of a trained network, and how. No field enters the run's identity."""
 
-    taps: tuple[str, ...] = _option(
+    taps: tuple[str, ...] = option(
         ("all",), "taps of which units are drawn: all, blocks (those of the AAAI paper's table 2), or names",
         plain_list=True,
     )  # fmt: skip
-    units: tuple[int, ...] | None = _option(
+    units: tuple[int, ...] | None = option(
         None, "units of every tap that are drawn; --num_units random ones if not given", minimum=0, plain_list=True
     )
-    num_units: int = _option(8, "random units of every tap that are drawn", minimum=1)
-    image_size: int | None = _option(
+    num_units: int = option(8, "random units of every tap that are drawn", minimum=1)
+    image_size: int | None = option(
         None, "side of the images in pixels; the network's own, at most 128, if not given", minimum=2
     )
-    draw_steps: int = _option(256, "steps of gradient ascent", minimum=0)
-    draw_seed: int = _option(0, "seed of units, starts and transforms", minimum=0, maximum=LARGEST_SEED)
-    param: str = _option("fft", "what images are made of: a spectrum, pixels, or a pyramid", choices=facts.PARAMS)
-    transforms: str = _option("standard", "random changes in every step: Lucid's, or none", choices=facts.TRANSFORMS)
-    batch: int = _option(64, "images that are optimised at once, which bounds the memory", minimum=1)
-    variation: str = _option(
+    draw_steps: int = option(256, "steps of gradient ascent", minimum=0)
+    draw_seed: int = option(0, "seed of units, starts and transforms", minimum=0, maximum=LARGEST_SEED)
+    param: str = option("fft", "what images are made of: a spectrum, pixels, or a pyramid", choices=facts.PARAMS)
+    transforms: str = option("standard", "random changes in every step: Lucid's, or none", choices=facts.TRANSFORMS)
+    batch: int = option(64, "images that are optimised at once, which bounds the memory", minimum=1)
+    variation: str = option(
         "absolute",
         "total variation: sum of absolute differences, or the paper's equation as printed (absolute values of sums)",
         choices=facts.VARIATIONS,
     )
-    num_shuffles: int | None = _option(
+    num_shuffles: int | None = option(
         None,
         "shuffles of the permutation test; if not given, it is exact up to a million splits, else 100,000",
         minimum=1,
     )
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         if self.units is not None and len(set(self.units)) < len(self.units):
             raise reject("units", self.units, "every unit once")
 
@@ -496,35 +494,35 @@ class VisualizationConfig:
 class ExecutionConfig:
     """Where and how runs are carried out; no field is in the identity."""
 
-    steps: tuple[str, ...] | None = _option(
+    steps: tuple[str, ...] | None = option(
         None, "steps to carry out (train,measure,report if not given; measure,report for a file: model)",
         choices=facts.STEPS, plain_list=True,
     )  # fmt: skip
-    run_root: str = _option("runs", "folder of the run directories")
-    data_dir: str | None = _option(
+    run_root: str = option("runs", "folder of the run directories")
+    data_dir: str | None = option(
         None, "folder of prepared data; tensorflow-datasets' own, ~/tensorflow_datasets, if not given"
     )
-    download: bool = _option(False, "let tensorflow-datasets fetch and prepare what is missing")
-    save: str = _option(
+    download: bool = option(False, "let tensorflow-datasets fetch and prepare what is missing")
+    save: str = option(
         "all",
         "what a finished run keeps: metrics; best (the measured weights); all (best and last weights, last checkpoint)",
         choices=facts.SAVE,
     )
-    num_devices: int | None = _option(
+    num_devices: int | None = option(
         None, "devices to train on: that many GPUs, or logical CPU devices; all GPUs or one CPU if not given", minimum=1
     )
-    deterministic: bool | None = _option(
+    deterministic: bool | None = option(
         None, "equal runs give equal bits; slower on GPUs, where it is off if not given; on for CPUs"
     )
-    keep_epochs: tuple[str, ...] | None = _option(
+    keep_epochs: tuple[str, ...] | None = option(
         None, "epochs whose checkpoints stay: numbers, lastN, everyN, e.g. 1,2,5,last8,every10", plain_list=True
     )
-    worker_timeout: float = _option(
+    worker_timeout: float = option(
         300.0, "seconds that a worker of several machines (TF_CONFIG) waits for the others to start", above=0
     )
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         parse_keep_rule(self.keep_epochs or ())
 
 

@@ -142,9 +142,9 @@ def make_flags() -> absl_flags.FlagValues:
     """All flags of the command line, in a registry of their own."""
     registry = absl_flags.FlagValues()
     for field in experiment_fields().values():
-        _define(registry, field, axis=_is_axis(field))
+        define_flag(registry, field, axis=_is_axis(field))
     for field in dataclasses.fields(ExecutionConfig):
-        _define(registry, field, axis=False)
+        define_flag(registry, field, axis=False)
     absl_flags.DEFINE_multi_string(
         "grid", [],
         'axes of one grid, e.g. "model=mlp size=0.25,1"; repeat the flag for a union of grids over the common flags',
@@ -160,7 +160,8 @@ def make_flags() -> absl_flags.FlagValues:
     return registry
 
 
-def _define(registry: absl_flags.FlagValues, field: dataclasses.Field, *, axis: bool) -> None:
+def define_flag(registry: absl_flags.FlagValues, field: dataclasses.Field, *, axis: bool) -> None:
+    """Define the flag of a field; a comma in an axis makes runs."""
     flag = absl_flags.Flag(
         parser=_FieldParser(field, axis=axis),
         serializer=_PlainSerializer(),
@@ -267,19 +268,38 @@ def _parse_grid(text: str, fields: Mapping[str, dataclasses.Field]) -> dict[str,
 
 def help_text(registry: absl_flags.FlagValues, usage: str) -> str:
     """The help page: usage, then one entry a flag, with what it accepts."""
-    lines = [usage, "", "A comma makes a grid axis: --size=0.25,1 --seed=0,1 are four runs.", ""]
-    sections = {
-        "What is run": list(experiment_fields()),
-        "Where and how": [field.name for field in dataclasses.fields(ExecutionConfig)],
-        "Other": ["grid", "plan", "small", "help", "version"],
-    }
-    fields = {**experiment_fields(), **{field.name: field for field in dataclasses.fields(ExecutionConfig)}}
-    for title, names in sections.items():
+    return format_help(
+        registry,
+        [usage, "", "A comma makes a grid axis: --size=0.25,1 --seed=0,1 are four runs.", ""],
+        {
+            "What is run": list(experiment_fields().values()),
+            "Where and how": list(dataclasses.fields(ExecutionConfig)),
+            "Other": ["grid", "plan", "small", "help", "version"],
+        },
+    )
+
+
+def format_help(
+    registry: absl_flags.FlagValues,
+    introduction: Sequence[str],
+    sections: Mapping[str, Sequence[dataclasses.Field | str]],
+) -> str:
+    """A help page.
+
+    Args:
+      registry: holds the flags.
+      introduction: lines before them.
+      sections: title -> fields whose flags stand there, or names of flags that have none.
+    """
+    lines = list(introduction)
+    for title, entries in sections.items():
         lines.append(f"{title}:")
-        for name in names:
-            note = _describe_field(fields[name]) if name in fields else ""
-            entry = textwrap.wrap(registry[name].help + note, _HELP_WIDTH - 8)
-            lines += [f"  --{name}", *(" " * 6 + line for line in entry)]
+        for entry in entries:
+            name, note = (entry, "") if isinstance(entry, str) else (entry.name, _describe_field(entry))
+            lines += [
+                f"  --{name}",
+                *(" " * 6 + line for line in textwrap.wrap(registry[name].help + note, _HELP_WIDTH - 8)),
+            ]
         lines.append("")
     lines.append("  --flagfile=PATH\n      read flags from a file, one a line; flags after it win")
     return "\n".join(lines)

@@ -31,9 +31,9 @@ def visualize(run: Run) -> str:
     folder = run.run_dir.visualizations
     try:
         if form.is_vector:
-            drawings = draw_weights(run.model, taps, options, folder, form)
+            drawings = draw_weights(run.model, taps, options, folder, form.shape)
         else:
-            drawings = draw_units(run.model, taps, options, folder, prepare=Preparation(form))
+            drawings = draw_units(run.model, taps, options, folder, prepare=Preparation(form), keep=True)
         events = EventWriter(run.run_dir.tensorboard)
         drawn = []
         for drawing in drawings:

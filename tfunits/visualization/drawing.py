@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
-from tfunits.configs import ImageForm, UserError, VisualizationConfig
+from tfunits.configs import UserError, VisualizationConfig
 from tfunits.reports import DRAWN, WEIGHTS, Drawing, drawing_file, read_drawing, write_drawing
 from tfunits.surgery import Graph, TensorKey, find_tensors
 from tfunits.visualization.network import Network, Prepare
@@ -25,8 +25,9 @@ def draw_units(
     folder: pathlib.Path,
     *,
     prepare: tuple[float, float] | Prepare = (0.0, 1.0),
+    keep: bool = False,
 ) -> Iterator[Drawing]:
-    """Draw units of every tap, as many taps at once as `options.batch` allows; what is there is not drawn again.
+    """Draw units of every tap, as many taps at once as `options.batch` allows.
 
     Args:
       model: a functional Keras model that reads one image.
@@ -34,6 +35,7 @@ def draw_units(
       options: which units, and how.
       folder: where the files go: per tap <tap>-<hash of the options>.json and .npz.
       prepare: as in `render`.
+      keep: whether images that are there stay, which is right only where the folder belongs to one network.
 
     Yields: the images of every tap, in order, when they are on disk.
 
@@ -47,7 +49,7 @@ def draw_units(
     param = PARAMETERIZATIONS[options.param](sides, network.channels)
     for group in _divide(units, options.batch):
         paths = {tap: drawing_file(folder, options, tap) for tap in group}
-        missing = [tap for tap in group if not paths[tap].is_file()]
+        missing = [tap for tap in group if not (keep and paths[tap].is_file())]
         images, values, failures = {}, {}, {}
         if missing:
             wanted = [(tap, number) for tap in missing for number in units[tap]]
@@ -72,7 +74,11 @@ def draw_units(
 
 
 def draw_weights(
-    model: keras.Model, taps: Sequence[str], options: VisualizationConfig, folder: pathlib.Path, form: ImageForm
+    model: keras.Model,
+    taps: Sequence[str],
+    options: VisualizationConfig,
+    folder: pathlib.Path,
+    image_shape: tuple[int, ...],
 ) -> Iterator[Drawing]:
     """The weights of units of taps that read a flattened image, into files as `draw_units`.
 
@@ -81,7 +87,7 @@ def draw_weights(
       taps: taps or layers; those that do not read the input are left out.
       options: which units.
       folder: where the files go.
-      form: of the image.
+      image_shape: (height, width, channels) of the image.
 
     Yields: the images of every tap that reads the input.
 
@@ -92,7 +98,7 @@ def draw_weights(
     reasons = []
     for tap, key in find_tensors(graph, list(taps)).items():
         try:
-            images = weight_images(model, tap, form.shape)
+            images = weight_images(model, tap, image_shape)
         except ValueError as error:
             reasons.append(str(error))
             continue

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfunits.surgery import Call, Graph, TensorKey, find_tensors
+from tfunits.visualization.convolutions import find_replacement
 
 # From images [batch, height, width, channels] in [0, 1] to a network's inputs.
 Prepare = Callable[[tf.Tensor], tf.Tensor]
@@ -124,7 +125,7 @@ class Network:
         found: list[dict[TensorKey, tf.Tensor]] = [{} for _ in groups]
         running = len(groups)
         for place, call in enumerate(calls):
-            made = call.run(values, inference=True, operation=_replacement(call))
+            made = call.run(values, inference=True, operation=find_replacement(call.operation))
             values.update(zip(call.outputs, made, strict=True))
             for number, keys in enumerate(groups[:running]):
                 for key in set(keys) & set(call.outputs):
@@ -141,20 +142,3 @@ def _scale_to(bounds: tuple[float, float]) -> Prepare:
     """Black as the one number, white as the other."""
     low, high = map(float, bounds)
     return lambda images: low + (high - low) * images
-
-
-def _replacement(call: Call) -> Callable | None:
-    """What is run instead of a layer; None for itself."""
-    layer = call.operation
-    is_strided = type(layer) is keras.layers.Conv2D and tuple(layer.kernel_size) == (1, 1) and max(layer.strides) > 1
-    if not is_strided or layer.data_format != "channels_last":
-        return None
-
-    # The same positions, picked first: TensorFlow 2.21 corrupts memory in the gradient of strided 1x1 convolutions.
-    def pick_and_convolve(inputs: tf.Tensor) -> tf.Tensor:
-        rows, columns = layer.strides
-        outputs = keras.ops.conv(inputs[:, ::rows, ::columns], layer.kernel, data_format="channels_last")
-        outputs = keras.ops.add(outputs, layer.bias) if layer.use_bias else outputs
-        return layer.activation(outputs)
-
-    return pick_and_convolve

@@ -268,7 +268,7 @@ class _Ascent:
             for group in objectives
         ]
         flat = [objective for group in objectives for objective in group]
-        starts = [self._param.start(_stream(self._seed, o, copy)) for o in flat for copy in range(self._copies)]
+        starts = [start_numbers(self._param, self._seed, o, copy) for o in flat for copy in range(self._copies)]
         numbers = [tf.constant(np.stack(column)) for column in zip(*starts, strict=True)]
         state = [numbers, *([tf.zeros_like(n) for n in numbers] for _ in range(2))]
         history = []
@@ -329,10 +329,10 @@ def _by_copies(activations: tf.Tensor, copies: int) -> tf.Tensor:
     return arranged
 
 
-def _stream(seed: int, objective: Objective, copy: int) -> list[int]:
-    """The seed of one image's start: of what it is drawn for, not of its place in a list."""
+def start_numbers(param: Parameterization, seed: int, objective: Objective, copy: int) -> list[np.ndarray]:
+    """The numbers that an image starts from: those of what it is drawn for, not of its place in a list."""
     digest = zlib.crc32(b"".join(np.ascontiguousarray(number).tobytes() for number in objective.parameters))
-    return [seed, digest, copy]
+    return param.start([seed, digest, copy])
 
 
 def _finish(

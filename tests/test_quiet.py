@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tfunits.experiments.quiet import silenced_stderr
+from tfunits.quiet import silenced_stderr
 
 
 def test_what_a_library_writes_is_dropped_and_nothing_else(capfd):

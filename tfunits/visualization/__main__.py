@@ -1,0 +1,117 @@
+"""Draw what units of a network respond to: of a run, of a .keras file, or of keras.applications."""
+
+import os
+import pathlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import tfunits
+from tfunits.configs import DrawingSource, UserError, VisualizationConfig, find_image_form, read_drawing_flags
+from tfunits.quiet import import_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+EXIT_USER_ERROR = 2
+EXIT_STOPPED = 130
+_FIGURE_DPI = 130
+
+
+def main(argv: list[str]) -> int:
+    """Carry out a command line; returns the exit code."""
+    try:
+        request = read_drawing_flags(argv)
+        if isinstance(request, str):
+            print(request, flush=True)
+            return 0
+        import_tensorflow()
+        _draw(*request)
+    except UserError as error:
+        print(f"tfunits.visualization: {str(error).replace('run_or_file:', '--run:')}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; what Python flushes at its end must not fail either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_STOPPED
+    except OSError as error:
+        print(f"tfunits.visualization: {error.strerror}: {error.filename}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; what was written stays", file=sys.stderr)
+        return EXIT_STOPPED
+    return 0
+
+
+def _draw(source: DrawingSource, options: VisualizationConfig) -> None:
+    from tfunits import reports
+    from tfunits.artifacts import RunDir, write_figure
+    from tfunits.surgery import find_taps
+    from tfunits.visualization.drawing import draw_units, draw_weights
+    from tfunits.visualization.preparation import Preparation
+
+    form = None
+    if source.run is not None:
+        model, name = tfunits.load(source.run), pathlib.Path(source.run).name
+        data = RunDir(source.run).config().data
+        form = find_image_form(data.dataset, data.preprocessing)
+        if form is None:
+            raise UserError(
+                f"--run={source.run}: expected a network of images, received one of {data.dataset}, whose inputs of "
+                f"shape {data.input_shape} have no spatial axes"
+            )
+    elif source.model_file is not None:
+        model, name = tfunits.load(source.model_file), pathlib.Path(source.model_file).stem
+    else:
+        model, name = _build_application(source.keras_application, options.draw_seed), source.keras_application
+    folder = pathlib.Path(source.out or pathlib.Path("visualizations") / name)
+    try:
+        taps = list(source.layer or find_taps(model))
+        if source.image_shape or (form and form.is_vector):
+            print(f"{name} reads images in a row: drawing the weights of its first layer", flush=True)
+            drawings = draw_weights(model, taps, options, folder, form.shape if form else source.image_shape)
+        else:
+            prepare = Preparation(form) if form else source.input_range or _find_preparation(source)
+            drawings = draw_units(model, taps, options, folder, prepare=prepare)
+        found = {}
+        for drawing in drawings:
+            found[drawing.tap] = drawing
+            title = f"{name}: {drawing.kind} units of {drawing.tap}, and their Fourier amplitudes"
+            figure = reports.plot_sheet(drawing.images(), drawing.labels(), title=title)
+            path = folder / f"{drawing.tap.replace('/', '_')}.png"
+            write_figure(path, figure, _FIGURE_DPI)
+            print(path, flush=True)
+            for unit, step in drawing.failures.items():
+                print(f"unit {unit} of {drawing.tap} was not finite at step {step}; skipped", flush=True)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    print(f"\ntotal variation: {options.variation}")
+    print(reports.format_table(reports.drawing_table(found, options.variation)))
+
+
+def _build_application(name: str, seed: int) -> "keras.Model":
+    """A network of keras.applications with seeded random weights."""
+    import keras
+
+    builder = getattr(keras.applications, name, None)
+    # Beside the networks' functions the module has a module for each.
+    names = [other for other in dir(keras.applications) if other[0].isupper()]
+    if builder is None or name not in names:
+        raise UserError(f"--keras_application={name}: expected one of {', '.join(names)}")
+    keras.utils.set_random_seed(seed)
+    return builder(weights=None)
+
+
+def _find_preparation(source: DrawingSource) -> Any:
+    """Black and white as 0 and 1; or what an application's own preprocessing makes of pixels up to 255."""
+    if source.keras_application is None:
+        return (0.0, 1.0)
+    import keras
+
+    own = sys.modules[getattr(keras.applications, source.keras_application).__module__].preprocess_input
+    return lambda images: own(255.0 * images, data_format="channels_last")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
