@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 
 import tfunits
-from tfunits import datasets, experiments, models, training
-from tfunits.configs import MeasureConfig, TrainingConfig, UserError, facts, resolve
+from tfunits import datasets, experiments, models, statistics, training, visualization
+from tfunits.configs import (
+    MeasureConfig,
+    TrainingConfig,
+    UserError,
+    VisualizationConfig,
+    facts,
+    find_image_form,
+    resolve,
+)
 from tfunits.configs.presets import PRESETS
 from tfunits.experiments.measuring import MEASURES
 from tfunits.layers import ReplicaDropout
@@ -107,6 +115,36 @@ def test_every_schedule_gives_a_rate_for_every_step(name):
 
 
 @pytest.mark.parametrize("size", [0.125, 0.7, 1.5])
+def test_what_is_drawn_and_how_is_as_the_facts_say():
+    assert tuple(visualization.PARAMETERIZATIONS) == facts.PARAMS
+    assert facts.VARIATIONS == statistics.images.READINGS
+    parameters = inspect.signature(visualization.render).parameters
+    for field, name in (("draw_steps", "steps"), ("draw_seed", "seed"), ("batch", "batch")):
+        assert parameters[name].default == getattr(VisualizationConfig(), field)
+    for known in facts.MODELS.values():
+        assert set(known.blocks) <= set(known.base_widths)
+
+
+def test_table_2_has_the_papers_blocks():
+    """Casper et al. 2021: four of ResNet18, Conv4 and eleven modules of Inception-v3."""
+    assert len(facts.MODELS["resnet18"].blocks) == 4
+    assert len(facts.MODELS["inception_v3"].blocks) == 12
+
+
+@pytest.mark.parametrize(("dataset", "known"), facts.DATASETS.items())
+def test_every_form_of_images_is_known_with_its_shape(dataset, known):
+    for form, shape in known.preprocessings.items():
+        found = find_image_form(dataset, form)
+        if len(shape) == 3:
+            assert not found.is_vector
+            assert (*found.shape[:2], found.shape[2] * found.copies) == shape
+        elif found is not None:
+            assert found.is_vector
+            assert np.prod(found.shape) == shape[0]
+        else:
+            assert form in ("components10", "gaussian")
+
+
 @pytest.mark.parametrize("name", facts.MODELS)
 def test_widths_of_taps_are_as_the_facts_say(name, size):
     with keras.StatelessScope(initialize_variables=False):
@@ -302,6 +340,9 @@ CALLS = {
     "measures.redundancy": (["model", "data"], {}),
     "measures.similarity": (["model", "data"], {}),
     "measures.report": (["model", "data"], {}),
+    "visualization.render": (["model", "objective"], {"param": None, "steps": 256}),
+    "visualization.total_variation": (["image"], {}),
+    "statistics.permutation_test": (["thin", "wide"], {}),
     "reports.load": (["run_root"], {}),
     "load": (["run_or_file"], {"epoch": None}),
 }  # fmt: skip

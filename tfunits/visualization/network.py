@@ -10,8 +10,9 @@ from tfunits.visualization.convolutions import find_replacement
 
 # From images [batch, height, width, channels] in [0, 1] to a network's inputs.
 Prepare = Callable[[tf.Tensor], tf.Tensor]
-# A size other than a network's own, to see whether layers can be read from it.
-_OTHER_SIZE = 8
+# Pixels more or fewer than a network's own, to see whether layers can be read from images of other sizes: fewer, since
+# strides and kernels may have no room for one pixel less; more, since padded strides round one pixel less up.
+_OTHER_SIZES = (-1, 8)
 
 
 class Network:
@@ -76,11 +77,11 @@ class Network:
         height, width, channels = self.input_shape
         if height is None or width is None:
             return True
-        other = tf.TensorSpec([None, height + _OTHER_SIZE, width + _OTHER_SIZE, channels], tf.float32)
+        others = [tf.TensorSpec([None, height + more, width + more, channels], tf.float32) for more in _OTHER_SIZES]
 
-        @tf.function(input_signature=[other], autograph=False)
-        def read(inputs: tf.Tensor) -> list[list[tf.Tensor]]:
-            return [list(values.values()) for values in self._run(inputs, [list(keys)], None)]
+        @tf.function(input_signature=[others], autograph=False)
+        def read(sizes: list[tf.Tensor]) -> list[list[tf.Tensor]]:
+            return [list(values.values()) for inputs in sizes for values in self._run(inputs, [list(keys)], None)]
 
         try:
             read.get_concrete_function()
@@ -120,22 +121,34 @@ class Network:
         calls = self.calls(list(wanted))
         last_read = {key: place for place, call in enumerate(calls) for key in call.inputs}
         last_made = [max(p for p, call in enumerate(calls) if set(call.outputs) & set(keys)) for keys in groups]
-        starts = [0, *(tf.cumsum(counts)[i] for i in range(len(groups)))] if counts is not None else [0, None]
         values: dict[TensorKey, tf.Tensor] = {self.graph.inputs[0]: inputs}
         found: list[dict[TensorKey, tf.Tensor]] = [{} for _ in groups]
         running = len(groups)
         for place, call in enumerate(calls):
             made = call.run(values, inference=True, operation=find_replacement(call.operation))
             values.update(zip(call.outputs, made, strict=True))
-            for number, keys in enumerate(groups[:running]):
-                for key in set(keys) & set(call.outputs):
-                    found[number][key] = values[key][starts[number] : starts[number + 1]]
+            remaining = sum(last > place for last in last_made)
+            for key in wanted.intersection(call.outputs):
+                rows = [values[key]] if counts is None else _split(values[key], tf.unstack(counts[:running]))
+                for number, keys in enumerate(groups[:running]):
+                    if key in keys:
+                        found[number][key] = rows[number]
+                if 0 < remaining < running and last_read.get(key, -1) > place:
+                    values[key] = tf.concat(rows[:remaining], axis=0)
             values = {key: value for key, value in values.items() if last_read.get(key, -1) > place}
-            finished = sum(1 for number in range(running) if last_made[number] <= place)
-            if finished and finished < running:
-                running -= finished
-                values = {key: value[: starts[running]] for key, value in values.items()}
+            if 0 < remaining < running:
+                kept = [tf.reduce_sum(counts[:remaining]), tf.reduce_sum(counts[remaining:running])]
+                done = wanted.intersection(call.outputs)
+                values = {
+                    key: value if key in done else _split(value, kept)[0] for key, value in values.items()
+                }  # fmt: skip
+            running = remaining
         return found
+
+
+def _split(values: tf.Tensor, counts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Consecutive rows, so many each. A split's gradient joins them in one pass, those of slices take one each."""
+    return [values] if len(counts) == 1 else tf.split(values, tf.stack(counts), axis=0, num=len(counts))
 
 
 def _scale_to(bounds: tuple[float, float]) -> Prepare:

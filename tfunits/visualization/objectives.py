@@ -165,8 +165,9 @@ class Neuron(_OfLayer):
         activations = read(self.name)
         if len(activations.shape) == 5:
             shape = tf.shape(activations)
-            row = tf.fill(tf.shape(unit), shape[2] // 2) if self.row is None else row
-            column = tf.fill(tf.shape(unit), shape[3] // 2) if self.column is None else column
+            middle = tf.ones_like(unit)
+            row = middle * (shape[2] // 2) if self.row is None else tf.minimum(row, shape[2] - 1)
+            column = middle * (shape[3] // 2) if self.column is None else tf.minimum(column, shape[3] - 1)
             flat = tf.reshape(activations, [shape[0], shape[1], -1, activations.shape[-1]])
             activations = tf.gather(tf.reduce_mean(flat, axis=1), row * shape[3] + column, axis=1, batch_dims=1)
         else:
@@ -321,7 +322,8 @@ def neuron(layer: str, unit: int, row: int | None = None, column: int | None = N
       layer: a tap or layer.
       unit: its number, from 0.
       row, column: the position; the middle (the lower right of the four middle ones on even sides) if None. Where
-        transforms change the size of the image, the map's size changes with it.
+        transforms change the size of the image, the map's size changes with it; on a smaller map than the network's
+        own the last row and column stand for those behind them.
 
     Returns: an `Objective`.
 

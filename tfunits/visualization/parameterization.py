@@ -84,7 +84,7 @@ class FourierImage(Parameterization):
         images = tf.transpose(
             _invert_spectrum(parts * tf.constant(scale / _SPECTRUM_DIVISOR, tf.float32)), (0, 2, 3, 1)
         )
-        return images[:, :height, :width]
+        return images if width % 2 == 0 else images[:, :, :width]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def _invert_spectrum(parts: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor],
     The gradient in real numbers takes a quarter of the time of TensorFlow's own in complex ones, and is the same.
     """
     columns = parts.shape[-1]
-    images = tf.signal.irfft2d(tf.complex(parts[:, 0], parts[:, 1]))
+    images = tf.signal.irfft2d(tf.complex(*tf.unstack(parts, axis=1)))
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
         # Columns between the first and the last stand for two frequencies, themselves and their mirror images.

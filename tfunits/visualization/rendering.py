@@ -101,6 +101,7 @@ def render(
       TypeError: an objective that is none.
 
     Example:
+      >>> from tfunits.visualization import unit
       >>> drawn = render(model, [unit("conv1", 3), unit("conv2", 0)], steps=2)
       >>> drawn.images.shape
       (2, 32, 32, 3)
@@ -279,7 +280,8 @@ class _Ascent:
                 history.append(values)
                 report(1)
             images, values = self._evaluate(counts, parameters, state[0])
-        except tf.errors.InvalidArgumentError as error:
+        # Aborted: what oneDNN answers to images that are smaller than a kernel.
+        except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
             raise self._explain(error) from None
         shape = (len(flat), self._copies, *images.shape[1:])
         stacked = np.stack([v.numpy() for v in history]) if history else np.zeros((0, len(flat)), "float32")
@@ -298,12 +300,7 @@ class _Ascent:
         gradients = tf.gradients([-tf.reduce_sum(v) for v in values], numbers)
         if any(gradient is None for gradient in gradients):
             raise ValueError("objective: expected one that depends on the image")
-        time = tf.cast(step + 1, tf.float32)
-        rate = self._learning_rate * tf.sqrt(1 - _SECOND_DECAY**time) / (1 - _FIRST_DECAY**time)
-        means = [m + (1 - _FIRST_DECAY) * (g - m) for m, g in zip(means, gradients, strict=True)]
-        squares = [s + (1 - _SECOND_DECAY) * (tf.square(g) - s) for s, g in zip(squares, gradients, strict=True)]
-        moved = [n - rate * m / (tf.sqrt(s) + _EPSILON) for n, m, s in zip(numbers, means, squares, strict=True)]
-        return [moved, means, squares], tf.concat(values, axis=0)
+        return _adam(numbers, means, squares, gradients, step, self._learning_rate), tf.concat(values, axis=0)
 
     def _look(self, counts: Any, parameters: Any, numbers: Any) -> Any:
         """The images, and their values [objectives] without transforms."""
@@ -319,6 +316,19 @@ class _Ascent:
             arranged = {name: _by_copies(activations[key], self._copies) for name, key in group.keys.items()}
             found.append(group.example.evaluate(arranged.__getitem__, iter(own)))
         return found
+
+
+def _adam(
+    numbers: Sequence[tf.Tensor], means: Sequence[tf.Tensor], squares: Sequence[tf.Tensor],
+    gradients: Sequence[tf.Tensor], step: tf.Tensor, learning_rate: float,
+) -> list[list[tf.Tensor]]:  # fmt: skip
+    """One step of Adam: the new numbers, means and mean squares of their gradients."""
+    time = tf.cast(step + 1, tf.float32)
+    rate = learning_rate * tf.sqrt(1 - _SECOND_DECAY**time) / (1 - _FIRST_DECAY**time)
+    means = [m + (1 - _FIRST_DECAY) * (g - m) for m, g in zip(means, gradients, strict=True)]
+    squares = [s + (1 - _SECOND_DECAY) * (tf.square(g) - s) for s, g in zip(squares, gradients, strict=True)]
+    moved = [n - rate * m / (tf.sqrt(s) + _EPSILON) for n, m, s in zip(numbers, means, squares, strict=True)]
+    return [moved, means, squares]
 
 
 def _by_copies(activations: tf.Tensor, copies: int) -> tf.Tensor:

@@ -33,6 +33,8 @@ def weight_images(model: keras.Model, layer: str, image_shape: tuple[int, ...] |
     before = graph.needed([feeding[0].inputs[0]], graph.inputs)
     if len(feeding) != 1 or any(kernel_of(call.operation) is not None for call in before):
         raise ValueError(f"layer: expected a layer that reads the input of {model.name!r}, received {layer!r}")
+    if not isinstance(feeding[0].operation, keras.layers.Dense | keras.layers.Conv2D):
+        raise ValueError(f"layer: expected a dense or two-dimensional layer, received {layer!r}")
     weights = keras.ops.convert_to_numpy(kernel)
     if weights.ndim == 2:
         shape = tuple(image_shape or graph.shape(graph.inputs[0])[1:])
@@ -42,8 +44,6 @@ def weight_images(model: keras.Model, layer: str, image_shape: tuple[int, ...] |
                 "input that is no image has no weight images"
             )
         weights = weights.reshape(*shape, -1)
-    elif weights.ndim != 4:
-        raise ValueError(f"layer: expected a dense or two-dimensional layer, received {layer!r}")
     images = np.moveaxis(weights, -1, 0)
     largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
     return (images / (2 * np.where(largest > 0, largest, 1)) + 0.5).astype("float32")
