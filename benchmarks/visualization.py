@@ -14,7 +14,7 @@ tracing counts; it is printed beside. Repeats are interleaved; ratios are those 
 import argparse
 import time
 
-from tfunits.quiet import import_tensorflow
+from tfunits.console import import_tensorflow
 
 import_tensorflow()
 

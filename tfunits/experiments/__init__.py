@@ -1,6 +1,6 @@
 """The steps of one experiment and a grid of them; the only writer of a run's results.
 
-Names load when they are first used, so that a program can import TensorFlow quietly (`tfunits.quiet`) before.
+Names load when they are first used, so that a program can import TensorFlow quietly (`tfunits.console`) before.
 """
 
 import importlib

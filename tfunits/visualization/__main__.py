@@ -1,44 +1,37 @@
 """Draw what units of a network respond to: of a run, of a .keras file, or of keras.applications."""
 
-import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
 import tfunits
 from tfunits.configs import DrawingSource, UserError, VisualizationConfig, find_image_form, read_drawing_flags
-from tfunits.quiet import import_tensorflow
+from tfunits.console import carry_out, import_tensorflow
 
 if TYPE_CHECKING:
     import keras
 
-EXIT_USER_ERROR = 2
-EXIT_STOPPED = 130
 _FIGURE_DPI = 130
 
 
 def main(argv: list[str]) -> int:
     """Carry out a command line; returns the exit code."""
+    return carry_out(
+        "tfunits.visualization", lambda: _run(argv), when_interrupted="interrupted; what was written stays"
+    )
+
+
+def _run(argv: list[str]) -> int:
+    request = read_drawing_flags(argv)
+    if isinstance(request, str):
+        print(request, flush=True)
+        return 0
+    import_tensorflow()
     try:
-        request = read_drawing_flags(argv)
-        if isinstance(request, str):
-            print(request, flush=True)
-            return 0
-        import_tensorflow()
         _draw(*request)
     except UserError as error:
-        print(f"tfunits.visualization: {str(error).replace('run_or_file:', '--run:')}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough; what Python flushes at its end must not fail either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_STOPPED
-    except OSError as error:
-        print(f"tfunits.visualization: {error.strerror}: {error.filename}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted; what was written stays", file=sys.stderr)
-        return EXIT_STOPPED
+        # As `tfunits.load` names its argument.
+        raise UserError(str(error).replace("run_or_file:", "--run:")) from None
     return 0
 
 
