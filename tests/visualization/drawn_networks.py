@@ -6,7 +6,7 @@ from keras import layers
 
 
 def with_weights(model: keras.Model, seed: int = 5) -> keras.Model:
-    """Normal weights that keep activations at about 1; positive variances; biases of 0.1."""
+    """Normal weights that keep activations at about 1, and biases that let all units start alive."""
     generator = np.random.default_rng(seed)
     for variable in model.variables:
         if "seed" in variable.path:
@@ -15,7 +15,7 @@ def with_weights(model: keras.Model, seed: int = 5) -> keras.Model:
         if len(variable.shape) > 1:
             variable.assign(noise / np.sqrt(np.prod(variable.shape[:-1]) / 2))
         else:
-            variable.assign(np.abs(noise) + 0.5 if "variance" in variable.path else 0.1 * noise)
+            variable.assign(0.1 * noise if "mean" in variable.path else 1 + 0.3 * np.abs(noise))
     return model
 
 

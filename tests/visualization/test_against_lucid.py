@@ -188,7 +188,7 @@ class TestTransforms:
     def test_rotation_reads_next_to_the_pixel_that_lucid_takes(self, number):
         """Of an image that holds its own coordinates, bilinear values are the places that are read."""
         angle = float(REFERENCE["rotate_angles"][number])
-        places = np.stack(np.mgrid[:17, :20], axis=-1).astype("float32")[None] + 1
+        places = tf.constant(np.stack(np.mgrid[:17, :20], axis=-1)[None] + 1, tf.float32)
         taken = REFERENCE["rotate_output"][number, 0, :, :, 0]
         expected = np.stack(np.divmod(taken - 1, 20), axis=-1) + 1.0
 
@@ -205,10 +205,10 @@ class TestTransforms:
 
 class TestOptimisation:
     def test_adam(self):
-        state = [[tf.constant(REFERENCE["adam_start"])], [tf.zeros(6)], [tf.zeros(6)]]
+        state = [[tf.Variable(values)] for values in (REFERENCE["adam_start"], tf.zeros(6), tf.zeros(6))]
         found = []
         for step, gradient in enumerate(REFERENCE["adam_gradients"]):
-            state = _adam(*state, [tf.constant(gradient)], tf.constant(step), LEARNING_RATE)
+            _adam(*state, [tf.constant(gradient)], tf.constant(step), LEARNING_RATE)
             found.append(state[0][0].numpy())
         assert_equal_to("adam_values", found)
         assert_equal_to("adam_values", adam_in_numpy(epsilon_on_corrected=False))

@@ -1,6 +1,7 @@
 """Images out of their numbers against numpy, their gradients, and whether they can become any photograph."""
 
 import image_oracles as oracles
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +9,7 @@ from sklearn.datasets import load_sample_images
 
 from tfunits.visualization import PARAMETERIZATIONS, fft_image, laplacian_image, pixel_image
 from tfunits.visualization.parameterization import _invert_spectrum, spectrum_frequencies
-from tfunits.visualization.rendering import LEARNING_RATE, _adam
+from tfunits.visualization.rendering import LEARNING_RATE
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 SIZES = [(6, 8), (5, 8), (6, 7), (7, 5), (1, 2), (4, 3)]
@@ -194,16 +195,18 @@ def fitting_errors(name: str) -> np.ndarray:
     target = photograph()
     param = PARAMETERIZATIONS[name](target.shape[:2])
 
-    @tf.function(autograph=False)
-    def descend(step: tf.Tensor, state: list) -> tuple:
-        error = tf.reduce_mean(tf.square(param.images(state[0]) - target))
-        return _adam(*state, tf.gradients(error, state[0]), step, LEARNING_RATE), error
+    numbers = [keras.Variable(array[None]) for array in param.start([0])]
+    optimizer = keras.optimizers.Adam(LEARNING_RATE)
+    optimizer.build(numbers)
 
-    numbers = [tf.constant(array[None]) for array in param.start([0])]
-    state, errors = [numbers, *([tf.zeros_like(array) for array in numbers] for _ in range(2))], []
-    for step in range(201):
-        state, error = descend(tf.constant(step), state)
-        errors.append(float(error))
+    @tf.function(autograph=False)
+    def descend() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            error = tf.reduce_mean(tf.square(param.images([number.value for number in numbers]) - target))
+        optimizer.apply(tape.gradient(error, [number.value for number in numbers]), numbers)
+        return error
+
+    errors = [float(descend()) for _ in range(201)]
     return np.array(errors)
 
 

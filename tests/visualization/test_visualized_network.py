@@ -7,6 +7,7 @@ import tensorflow as tf
 from drawn_networks import chain, inference, like_alexnet, with_weights
 from keras import layers
 
+from tfunits import statistics, visualization
 from tfunits.surgery import Call, Graph, find_tensors, read
 from tfunits.visualization import Network, render, unit
 
@@ -258,3 +259,11 @@ def test_keys_are_those_of_surgery(branched_model):
     assert depths["first"] < depths["norm"] < depths["gated"]
     assert network.depth(list(network.find(["first", "gated"]).values())) == depths["gated"]
     assert isinstance(network.graph, Graph)
+
+
+def test_every_public_name_is_there():
+    for name in set(visualization.__all__) - {"PARAMETERIZATIONS"}:
+        assert getattr(visualization, name).__name__ == name
+    assert visualization.total_variation is statistics.total_variation
+    with pytest.raises(AttributeError, match="module 'tfunits.visualization' has no attribute 'x'"):
+        visualization.x  # noqa: B018

@@ -81,10 +81,8 @@ class FourierImage(Parameterization):
         lowest = 1 / max(height, width)
         scale = np.maximum(spectrum_frequencies(height, width), lowest) ** -self.decay_power * math.sqrt(height * width)
         (parts,) = numbers
-        images = tf.transpose(
-            _invert_spectrum(parts * tf.constant(scale / _SPECTRUM_DIVISOR, tf.float32)), (0, 2, 3, 1)
-        )
-        return images if width % 2 == 0 else images[:, :, :width]
+        images = _invert_spectrum(parts * tf.constant(scale / _SPECTRUM_DIVISOR, tf.float32))
+        return tf.transpose(images if width % 2 == 0 else images[..., :width], (0, 2, 3, 1))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

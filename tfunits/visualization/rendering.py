@@ -21,7 +21,7 @@ from tfunits.visualization.redirection import redirected_relus
 DEFAULT_STEPS = 256
 LEARNING_RATE = 0.05
 REDIRECTED_STEPS = 16
-# Kingma and Ba 2015, as in TensorFlow 1.
+# Of Adam.
 _FIRST_DECAY, _SECOND_DECAY, _EPSILON = 0.9, 0.999, 1e-8
 _DEFAULT_BATCH = 64
 # What a bar does not say within this many seconds nobody waits for.
@@ -244,10 +244,12 @@ class _Ascent:
             except (ValueError, tf.errors.InvalidArgumentError) as error:
                 raise self._explain(error) from None
 
-        state = [tf.TensorSpec([], tf.int32), [numbers] * 3]
-        self._redirected = compiled(self._step_redirected, *state) if redirected_steps else None
-        self._plain = compiled(self._step, *state)
-        self._evaluate = compiled(self._look, numbers)
+        # Numbers, and the means and mean squares of their gradients; kept between steps, which change them in place.
+        self._state = [[_variable(spec) for spec in numbers] for _ in range(3)]
+        step = tf.TensorSpec([], tf.int32)
+        self._redirected = compiled(self._step_redirected, step) if redirected_steps else None
+        self._plain = compiled(self._step, step)
+        self._evaluate = compiled(self._look)
 
     def _explain(self, error: Exception) -> ValueError:
         layers = ", ".join(dict.fromkeys(name for group in self._block for name in group.keys))
@@ -270,16 +272,19 @@ class _Ascent:
         ]
         flat = [objective for group in objectives for objective in group]
         starts = [start_numbers(self._param, self._seed, o, copy) for o in flat for copy in range(self._copies)]
-        numbers = [tf.constant(np.stack(column)) for column in zip(*starts, strict=True)]
-        state = [numbers, *([tf.zeros_like(n) for n in numbers] for _ in range(2))]
+        for column, (number, mean, square) in zip(
+            zip(*starts, strict=True), zip(*self._state, strict=True), strict=True
+        ):
+            number.assign(np.stack(column))
+            for moment in (mean, square):
+                moment.assign(tf.zeros_like(number))
         history = []
         try:
             for step in range(steps):
                 advance = self._redirected if step < self._redirected_steps else self._plain
-                state, values = advance(counts, parameters, tf.constant(step), state)
-                history.append(values)
+                history.append(advance(counts, parameters, tf.constant(step)))
                 report(1)
-            images, values = self._evaluate(counts, parameters, state[0])
+            images, values = self._evaluate(counts, parameters)
         # Aborted: what oneDNN answers to images that are smaller than a kernel.
         except (tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
             raise self._explain(error) from None
@@ -287,24 +292,27 @@ class _Ascent:
         stacked = np.stack([v.numpy() for v in history]) if history else np.zeros((0, len(flat)), "float32")
         return images.numpy().reshape(shape), values.numpy(), stacked
 
-    def _step_redirected(self, counts: Any, parameters: Any, step: Any, state: Any) -> Any:
+    def _step_redirected(self, counts: Any, parameters: Any, step: Any) -> Any:
         with redirected_relus():
-            return self._step(counts, parameters, step, state)
+            return self._step(counts, parameters, step)
 
-    def _step(self, counts: Any, parameters: Any, step: Any, state: Any) -> Any:
-        """One step of Adam; returns the new state and the values [objectives] before it."""
-        numbers, means, squares = state
+    def _step(self, counts: Any, parameters: Any, step: Any) -> Any:
+        """One step of Adam; returns the values [objectives] before it."""
+        numbers = [tf.convert_to_tensor(number) for number in self._state[0]]
         seed = tf.random.experimental.stateless_fold_in(tf.constant([self._seed, 0]), step)
         changed = _transforms.apply(self._transforms, self._param.images(numbers), seed)
         values = self._values(changed, counts, parameters)
         gradients = tf.gradients([-tf.reduce_sum(v) for v in values], numbers)
         if any(gradient is None for gradient in gradients):
             raise ValueError("objective: expected one that depends on the image")
-        return _adam(numbers, means, squares, gradients, step, self._learning_rate), tf.concat(values, axis=0)
+        values = tf.concat(values, axis=0)
+        with tf.control_dependencies([values]):
+            _adam(*self._state, gradients, step, self._learning_rate)
+        return values
 
-    def _look(self, counts: Any, parameters: Any, numbers: Any) -> Any:
+    def _look(self, counts: Any, parameters: Any) -> Any:
         """The images, and their values [objectives] without transforms."""
-        images = self._param.images(numbers)
+        images = self._param.images([tf.convert_to_tensor(number) for number in self._state[0]])
         fitted = _transforms.apply(self._fit, images, tf.zeros([2], tf.int32))
         return images, tf.concat(self._values(fitted, counts, parameters), axis=0)
 
@@ -318,17 +326,26 @@ class _Ascent:
         return found
 
 
+def _variable(spec: tf.TensorSpec) -> tf.Variable:
+    """A variable for any number of images."""
+    return tf.Variable(tf.zeros([0, *spec.shape[1:]]), shape=spec.shape, trainable=False)
+
+
 def _adam(
-    numbers: Sequence[tf.Tensor], means: Sequence[tf.Tensor], squares: Sequence[tf.Tensor],
+    numbers: Sequence[tf.Variable], means: Sequence[tf.Variable], squares: Sequence[tf.Variable],
     gradients: Sequence[tf.Tensor], step: tf.Tensor, learning_rate: float,
-) -> list[list[tf.Tensor]]:  # fmt: skip
-    """One step of Adam: the new numbers, means and mean squares of their gradients."""
+) -> None:  # fmt: skip
+    """One step of Adam on numbers, and on means and mean squares of their gradients, by TensorFlow's fused operation.
+
+    Source: Kingma and Ba 2015, with the epsilon of TensorFlow 1, which Lucid 0.3.10 optimises with.
+    """
     time = tf.cast(step + 1, tf.float32)
-    rate = learning_rate * tf.sqrt(1 - _SECOND_DECAY**time) / (1 - _FIRST_DECAY**time)
-    means = [m + (1 - _FIRST_DECAY) * (g - m) for m, g in zip(means, gradients, strict=True)]
-    squares = [s + (1 - _SECOND_DECAY) * (tf.square(g) - s) for s, g in zip(squares, gradients, strict=True)]
-    moved = [n - rate * m / (tf.sqrt(s) + _EPSILON) for n, m, s in zip(numbers, means, squares, strict=True)]
-    return [moved, means, squares]
+    for number, mean, square, gradient in zip(numbers, means, squares, gradients, strict=True):
+        tf.raw_ops.ResourceApplyAdam(
+            var=number.handle, m=mean.handle, v=square.handle, grad=gradient,
+            beta1_power=_FIRST_DECAY**time, beta2_power=_SECOND_DECAY**time, beta1=_FIRST_DECAY, beta2=_SECOND_DECAY,
+            lr=learning_rate, epsilon=_EPSILON,
+        )  # fmt: skip
 
 
 def _by_copies(activations: tf.Tensor, copies: int) -> tf.Tensor:

@@ -78,6 +78,10 @@ class RandomRotate:
     def __call__(self, images: tf.Tensor, seed: Any) -> tf.Tensor:
         """Images of the same shape."""
         angle = _choose(self.degrees, seed) * (math.pi / 180)
+        # Of Lucid's standard angles every fourth is 0.
+        return tf.cond(angle == 0, lambda: images, lambda: self._rotate(images, angle))
+
+    def _rotate(self, images: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
         cosine, sine = tf.cos(angle), tf.sin(angle)
         last = tf.cast(tf.shape(images)[1:3] - 1, tf.float32)
         height, width = last[0], last[1]
