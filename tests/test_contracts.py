@@ -114,7 +114,6 @@ def test_every_schedule_gives_a_rate_for_every_step(name):
     assert (rates[-1] == rates[0]) == (name == "constant")
 
 
-@pytest.mark.parametrize("size", [0.125, 0.7, 1.5])
 def test_what_is_drawn_and_how_is_as_the_facts_say():
     assert tuple(visualization.PARAMETERIZATIONS) == facts.PARAMS
     assert facts.VARIATIONS == statistics.images.READINGS
@@ -145,6 +144,7 @@ def test_every_form_of_images_is_known_with_its_shape(dataset, known):
             assert form in ("components10", "gaussian")
 
 
+@pytest.mark.parametrize("size", [0.125, 0.7, 1.5])
 @pytest.mark.parametrize("name", facts.MODELS)
 def test_widths_of_taps_are_as_the_facts_say(name, size):
     with keras.StatelessScope(initialize_variables=False):

@@ -344,6 +344,22 @@ def test_a_form_is_compiled_once_whatever_the_number_of_its_units(num_units, sma
     assert np.isfinite(drawn.images).all()
 
 
+@pytest.mark.parametrize(("batch", "copies", "at_once"), [(5, 2, {4, 2}), (3, 1, {3, 2}), (64, 3, {15})])
+def test_there_are_never_more_images_at_once_than_the_batch(batch, copies, at_once, brightness):
+    seen = set()
+
+    def note(images: tf.Tensor) -> tf.Tensor:
+        noted = tf.py_function(lambda number: seen.add(int(number)), [tf.shape(images)[0]], [])
+        with tf.control_dependencies([noted]):
+            return tf.identity(images)
+
+    objectives = [unit("pixels", number % 2) for number in range(5)]
+    options = {"batch": batch, "copies": copies, "prepare": note, "steps": 2, "transforms": [], **QUICK}
+    drawn = render(brightness, objectives, **options)
+    assert seen == at_once
+    assert np.isfinite(drawn.images).all()
+
+
 class TestFailures:
     def test_numbers_that_are_not_finite_are_named_and_touch_no_other(self, small):
         """A unit whose weights are so large that its activations overflow, and one whose weights are no numbers."""
@@ -395,6 +411,7 @@ class TestFailures:
         assert last.failures == {1: step}
         assert np.isfinite(last.history).all()
         assert np.isnan(last.values[1])
+        assert np.isnan(last.images[1]).all()
         before = render(brightness, objectives, steps=step - 1, **options, **QUICK)
         assert before.failures == {}
 
@@ -412,6 +429,9 @@ def test_networks_in_half_precision_give_images_in_single():
     assert {array.dtype for array in (drawn.images, drawn.values, drawn.history)} == {np.dtype("float32")}
     assert drawn.failures == {}
     assert (drawn.values > drawn.history[0] + 0.01).all()
+    # Objectives of what the network rounds are computed in single precision.
+    activations = inference(model, "low", drawn.images[1:2]).astype("float64")
+    np.testing.assert_allclose(drawn.values[1], np.mean(activations**2), rtol=5e-4)
 
 
 DETERMINISTIC = """

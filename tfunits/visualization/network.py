@@ -103,7 +103,7 @@ class Network:
 
         Args:
           images: [batch, height, width, channels] in [0, 1], group by group.
-          groups: keys that each group is read at; the group that needs most of the network first (`order`).
+          groups: keys that each group is read at; the one that needs most of the network first (`depth`).
           counts: int32 [groups], images in each.
 
         Returns: for every group key -> activations [images, ...].
@@ -139,9 +139,7 @@ class Network:
             if 0 < remaining < running:
                 kept = [tf.reduce_sum(counts[:remaining]), tf.reduce_sum(counts[remaining:running])]
                 done = wanted.intersection(call.outputs)
-                values = {
-                    key: value if key in done else _split(value, kept)[0] for key, value in values.items()
-                }  # fmt: skip
+                values = {key: value if key in done else _split(value, kept)[0] for key, value in values.items()}
             running = remaining
         return found
 

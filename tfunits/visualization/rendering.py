@@ -272,12 +272,10 @@ class _Ascent:
         ]
         flat = [objective for group in objectives for objective in group]
         starts = [start_numbers(self._param, self._seed, o, copy) for o in flat for copy in range(self._copies)]
-        for column, (number, mean, square) in zip(
-            zip(*starts, strict=True), zip(*self._state, strict=True), strict=True
-        ):
-            number.assign(np.stack(column))
-            for moment in (mean, square):
-                moment.assign(tf.zeros_like(number))
+        columns = [np.stack(column) for column in zip(*starts, strict=True)]
+        for part, variables in enumerate(self._state):
+            for variable, column in zip(variables, columns, strict=True):
+                variable.assign(column if part == 0 else np.zeros_like(column))
         history = []
         try:
             for step in range(steps):
