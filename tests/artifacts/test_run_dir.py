@@ -32,7 +32,8 @@ def test_everything_has_its_place_below_the_run_id(run_dir: RunDir) -> None:
     assert places == {
         "config_file": "config.json", "environment": "environment.json", "history": "history.csv",
         "timing": "timing.csv", "model": "model.keras", "logits": "logits.npz", "checkpoints": "checkpoints",
-        "measures": "measures", "figures": "figures", "visualizations": "visualizations", "tensorboard": "tensorboard", "error_log": "error.log",
+        "measures": "measures", "figures": "figures",
+        "visualizations": "visualizations", "tensorboard": "tensorboard", "error_log": "error.log",
         "_status": "status.json", "_lock_file": ".lock", "_holder_file": ".holder",
     }  # fmt: skip
     assert run_dir.done_file("train") == run_dir.path / "done" / "train.json"

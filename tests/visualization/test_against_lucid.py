@@ -24,7 +24,7 @@ from tfunits.visualization import (
     render,
     standard,
     unit,
-)  # fmt: skip
+)
 from tfunits.visualization.colors import COLOR_MATRIX, to_valid_range
 from tfunits.visualization.parameterization import FourierImage, spectrum_frequencies
 from tfunits.visualization.redirection import redirected_relus

@@ -24,7 +24,7 @@ from tfunits.visualization import (
     pixel_image,
     render,
     unit,
-)  # fmt: skip
+)
 from tfunits.visualization.network import Network
 from tfunits.visualization.objectives import Unit
 from tfunits.visualization.rendering import default_sides
@@ -59,8 +59,8 @@ def brightness() -> keras.Model:
 class TestAscent:
     OBJECTIVES = (
         unit("low", 0), unit("high", 3), unit("pooled", 2), neuron("low", 1), neuron("high", 2, 1, 3),
-        neuron("pooled", 4), direction("linear", [1, -1, 0, 2, 0.5]),
-        direction("high", [1, 0, 1, 0, 1], cosine_power=2), layer("low"), layer("pooled"),
+        direction("linear", [1, -1, 0, 2, 0.5]),
+        direction("high", [1, 0, 1, 0, 1], cosine_power=2), layer("low"),
         unit("low", 2) + 0.5 * unit("high", 1) - layer("linear") / 20, -unit("linear", 0), 3 - unit("pooled", 1),
         unit("low", 1) * unit("high", 3), sum([neuron("high", 0), unit("low", 3), unit("norm", 4)]), unit("low", 0),
     )  # fmt: skip
@@ -81,14 +81,14 @@ class TestAscent:
 
     def test_images_start_nearly_grey(self, start):
         assert np.abs(start.images - 0.5).max() < 0.05
-        assert start.history.shape == (0, 16)
+        assert start.history.shape == (0, 14)
         assert start.failures == {}
 
     def test_what_is_returned(self, drawn):
         assert drawn.objectives == self.OBJECTIVES
-        assert (drawn.images.shape, drawn.images.dtype) == ((16, 12, 12, 3), np.float32)
-        assert (drawn.values.shape, drawn.values.dtype) == ((16,), np.float32)
-        assert (drawn.history.shape, drawn.history.dtype) == ((48, 16), np.float32)
+        assert (drawn.images.shape, drawn.images.dtype) == ((14, 12, 12, 3), np.float32)
+        assert (drawn.values.shape, drawn.values.dtype) == ((14,), np.float32)
+        assert (drawn.history.shape, drawn.history.dtype) == ((48, 14), np.float32)
         assert (drawn.copies, drawn.failures) == (1, {})
         assert 0 <= drawn.images.min() < 0.2
         assert 0.8 < drawn.images.max() <= 1
@@ -102,13 +102,13 @@ class TestAscent:
             read("high", images[4:5])[0, 1, 3, 2],
         ]  # fmt: skip
         np.testing.assert_allclose(drawn.values[:5], expected, rtol=1e-3)
-        np.testing.assert_allclose(drawn.values[8], np.mean(read("low", images[8:9]) ** 2), rtol=1e-3)
-        parts = [read("low", images[13:14])[..., 1].mean(), read("high", images[13:14])[..., 3].mean()]
-        np.testing.assert_allclose(drawn.values[13], parts[0] * parts[1], rtol=1e-3)
+        np.testing.assert_allclose(drawn.values[7], np.mean(read("low", images[7:8]) ** 2), rtol=1e-3)
+        parts = [read("low", images[11:12])[..., 1].mean(), read("high", images[11:12])[..., 3].mean()]
+        np.testing.assert_allclose(drawn.values[11], parts[0] * parts[1], rtol=1e-3)
 
     def test_equal_objectives_at_other_places_give_equal_images(self, drawn):
-        assert drawn.objectives[0] == drawn.objectives[15]
-        np.testing.assert_allclose(drawn.images[0], drawn.images[15], atol=1e-3)
+        assert drawn.objectives[0] == drawn.objectives[13]
+        np.testing.assert_allclose(drawn.images[0], drawn.images[13], atol=1e-3)
         assert np.abs(drawn.images[0] - drawn.images[3]).max() > 0.2
 
     @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ class TestIndependence:
         unit("low", 0), unit("dense", 1), unit("low", 2), unit("scores", 2), direction("high", [1, 2, 0, -1, 1]),
         unit("high", 3), unit("dense", 4), unit("low", 1), unit("high", 0) + unit("dense", 0), unit("low", 3),
     )  # fmt: skip
-    OPTIONS = {"steps": 5, "redirected_steps": 2, "seed": 3}
+    OPTIONS = {"steps": 5, "seed": 3, **QUICK}
 
     @pytest.fixture(scope="class")
     def model(self) -> keras.Model:
@@ -164,12 +164,6 @@ class TestIndependence:
         """Four units of one layer in passes of two, others in blocks of their own."""
         drawn = render(model, self.OBJECTIVES[::-1], batch=2, **self.OPTIONS)
         self.assert_same(together, list(range(10))[::-1], drawn)
-
-    def test_of_the_weights_being_read_elsewhere(self, model, together):
-        """Of objectives of other layers beside it alone."""
-        numbers = [9, 1, 5]
-        drawn = render(model, [self.OBJECTIVES[number] for number in numbers], batch=7, **self.OPTIONS)
-        self.assert_same(together, numbers, drawn)
 
     def test_layers_of_one_size_get_images_of_it(self, model, together):
         """Under transforms that enlarge, and of smaller images."""
@@ -201,6 +195,10 @@ class TestSeeds:
     def test_another_seed_changes_starts_and_transforms(self, by_seed):
         assert np.abs(by_seed[0][0].images - by_seed[1][0].images).max() > 0.02
         assert np.abs(by_seed[0][0].history - by_seed[1][0].history).max() > 1e-4
+
+    def test_starts_are_of_the_seed(self, brightness):
+        starts = [render(brightness, unit("pixels", 0), steps=0, seed=seed).images for seed in (0, 1)]
+        assert np.abs(starts[0] - starts[1]).max() > 1e-3
 
     def test_copies_start_differently(self, by_seed):
         for drawn in by_seed[0] + by_seed[1]:
@@ -425,13 +423,15 @@ def test_networks_in_half_precision_give_images_in_single():
         layers.Dense(2, name="scores", dtype=policy),
         shape=(10, 10, 3),
     )
-    drawn = render(model, [unit("high", 0), layer("low"), unit("scores", 1)], steps=16, **QUICK)
+    objectives = [unit("high", 0), layer("low"), unit("scores", 1), *(unit("low", number) for number in range(3))]
+    drawn = render(model, objectives, steps=16, **QUICK)
     assert {array.dtype for array in (drawn.images, drawn.values, drawn.history)} == {np.dtype("float32")}
     assert drawn.failures == {}
     assert (drawn.values > drawn.history[0] + 0.01).all()
-    # Objectives of what the network rounds are computed in single precision.
-    activations = inference(model, "low", drawn.images[1:2]).astype("float64")
-    np.testing.assert_allclose(drawn.values[1], np.mean(activations**2), rtol=5e-4)
+    activations = inference(model, "low", drawn.images[3:]).astype("float64").mean(axis=(1, 2))
+    np.testing.assert_allclose(drawn.values[3:], np.diagonal(activations), rtol=1e-3)
+    # What the network rounds is summed up in single precision: sums that half of it could not hold.
+    assert (drawn.values != tf.cast(tf.cast(drawn.values, tf.bfloat16), tf.float32)).numpy()[3:].all()
 
 
 DETERMINISTIC = """
@@ -439,7 +439,7 @@ import keras, numpy as np, tensorflow as tf
 from drawn_networks import like_alexnet
 from tfunits.visualization import fft_image, render, unit
 tf.config.experimental.enable_op_determinism()
-drawn = [render(like_alexnet(), unit("dense", 1), steps=2, redirected_steps=1) for _ in range(2)]
+drawn = [render(like_alexnet(), unit("dense", 1), steps=2, redirected_steps=0) for _ in range(2)]
 assert np.isfinite(drawn[0].images).all() and np.ptp(drawn[0].images) > 0.05
 assert drawn[0].images.tobytes() == drawn[1].images.tobytes()
 assert drawn[0].history.tobytes() == drawn[1].history.tobytes()
