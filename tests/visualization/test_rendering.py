@@ -509,3 +509,23 @@ class TestRefused:
             render(keras.Model([image, other], joined), unit("joined", 0))
         with pytest.raises(ValueError, match="which has no spatial axes; weight_images draws the weights"):
             render(chain(layers.Dense(2, name="dense"), shape=(12,)), unit("dense", 0))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"param": fft_image}, r"param: expected a parameterisation such as fft_image\(128\), received <function"),
+        ({"transforms": [3]}, r"transforms: expected transforms such as jitter\(8\), received \(3,\)"),
+        ({"steps": 2.0}, "steps: expected a whole number, received 2.0"),
+        ({"batch": True}, "batch: expected a whole number, received True"),
+    ],
+)
+def test_things_of_another_kind_are_named(branched_model, option, message):
+    with pytest.raises(TypeError, match=message):
+        render(branched_model, unit("first", 0), **option)
+
+
+def test_a_crop_of_everything_fails_and_says_so(branched_model):
+    """Of an image of 8 pixels, 9 cannot be left out."""
+    drawn = render(branched_model, unit("first", 0), transforms=[jitter(9)], steps=1)
+    assert drawn.failures == {0: 0}

@@ -45,6 +45,7 @@ def to_valid_range(tensor: tf.Tensor, *, decorrelate: bool = True, sigmoid: bool
       array([0.5, 0.5, 0.5, 0.5], dtype=float32)
 
     Source: Lucid 0.3.10, optvis.param.color.
+    Differs: without the sigmoid, Lucid gives colours beyond the range a gradient of its own; here it is 0.
     """
     is_color = decorrelate and tensor.shape[-1] == RGB_CHANNELS
     if is_color:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -35,10 +36,10 @@ class Parameterization:
     def __post_init__(self) -> None:
         for name in ("height", "width", "channels"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"{name}: expected a whole number of at least 1, received {value!r}")
-        if not self.std > 0:
-            raise ValueError(f"std: expected a number above 0, received {self.std}")
+        if not 0 < self.std < math.inf:
+            raise ValueError(f"std: expected a finite number above 0, received {self.std}")
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -246,7 +247,7 @@ def laplacian_image(
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return (size, size) if isinstance(size, numbers.Integral) else tuple(size)
 
 
 PARAMETERIZATIONS = {"fft": fft_image, "pixel": pixel_image, "laplacian": laplacian_image}

@@ -17,7 +17,8 @@ def redirected_relus() -> Iterator[None]:
     alive passes: up from below 0, and of ReLU6 also down from above 6. Everything else is as ever.
 
     Source: Lucid 0.3.10, misc.redirected_relu_grad; Olah et al. 2017.
-    Differs: an input of exactly 0 counts as silent, as in TensorFlow's own gradient. Only `tf.gradients` sees it, not
+    Differs: an input of exactly 0 (of ReLU6, 6) counts as silent, as in TensorFlow's own gradient; gradients too small
+    for Lucid's norm are some here. Only `tf.gradients` sees it, not
     `tf.GradientTape`.
     """
     overrides = {operation: _register(operation) for operation in _UPPER_BOUNDS}

@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -17,8 +18,9 @@ from tfunits.visualization.objectives import Objective
 from tfunits.visualization.parameterization import DEFAULT_SIDE, Parameterization, fft_image
 from tfunits.visualization.redirection import redirected_relus
 
-# Lucid 0.3.10 (optvis.render, misc.redirected_relu_grad); Casper et al. 2021, appendix, for the steps.
+# Casper et al. 2021, appendix.
 DEFAULT_STEPS = 256
+# Lucid 0.3.10 (optvis.render, misc.redirected_relu_grad); its comparison lets redirection last for 17 steps.
 LEARNING_RATE = 0.05
 REDIRECTED_STEPS = 16
 # Of Adam.
@@ -74,7 +76,8 @@ def render(
       z <- z + Adam(d objective(network(prepare(transforms(image(z))))) / dz)
 
     Objectives of one form are optimised together, and those of other layers beside them, in one compiled step; what one
-    image becomes depends neither on the others nor on their order nor on `batch`.
+    image becomes depends neither on the others nor on their order nor on `batch`. (Weights that are nan fail every
+    image whose gradient passes them, of whatever unit.)
 
     Args:
       model: a functional Keras model that reads one image, channels last. Inference is meant: dropout does nothing and
@@ -98,7 +101,7 @@ def render(
     Raises:
       ValueError: a model that does not read one image, a layer or unit that is not there, images that are too small for
         the layer, an objective that does not depend on the image, or numbers out of their range.
-      TypeError: an objective that is none.
+      TypeError: an objective, a parameterisation or a transform that is none, or a number that is not whole.
 
     Example:
       >>> from tfunits.visualization import unit
@@ -112,8 +115,12 @@ def render(
     _check(objectives, steps=steps, learning_rate=learning_rate, copies=copies, batch=batch)
     network = Network(model, prepare)
     groups = _group(network, objectives)
-    param = param or fft_image(default_sides(network), network.channels)
+    param = fft_image(default_sides(network), network.channels) if param is None else param
+    if not isinstance(param, Parameterization):
+        raise TypeError(f"param: expected a parameterisation such as fft_image(128), received {param!r}")
     chain = tuple(transforms(param.height, param.width) if callable(transforms) else transforms)
+    if not all(map(callable, chain)):
+        raise TypeError(f"transforms: expected transforms such as jitter(8), received {chain}")
     images = np.full((len(objectives), copies, param.height, param.width, param.channels), np.nan, "float32")
     values = np.full(len(objectives), np.nan, "float32")
     history = np.full((steps, len(objectives)), np.nan, "float32")
@@ -162,6 +169,8 @@ def _check(objectives: Sequence[Any], *, steps: int, learning_rate: float, copie
         if not objective.layers:
             raise ValueError(f"objective: expected one that depends on the image, received {objective}")
     for name, value, least in (("steps", steps, 0), ("copies", copies, 1), ("batch", batch, copies)):
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name}: expected a whole number, received {value!r}")
         if value < least:
             raise ValueError(f"{name}: expected a number of at least {least}, received {value}")
     if not learning_rate > 0:
@@ -253,7 +262,8 @@ class _Ascent:
 
     def _explain(self, error: Exception) -> ValueError:
         layers = ", ".join(dict.fromkeys(name for group in self._block for name in group.keys))
-        reason = " ".join(str(error).split())
+        # TensorFlow puts a traceback before the cause.
+        reason = " ".join(str(error).strip().split("\n\n")[-1].split())
         if reason.startswith(("objective: ", "param: ")):
             return ValueError(reason)
         return ValueError(

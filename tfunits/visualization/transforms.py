@@ -52,7 +52,7 @@ class Jitter:
         """The crop whose first row and column are given, each in 0 .. distance."""
         shape, less = tf.shape(images), [0, self.distance, self.distance, 0]
         # Unlike an indexed tensor, whose gradient takes seven times as long, a slice has a padding as its gradient.
-        cropped = tf.slice(images, tf.stack([0, corner[0], corner[1], 0]), shape - less)
+        cropped = tf.slice(images, tf.stack([0, corner[0], corner[1], 0]), tf.maximum(shape - less, 0))
         return tf.ensure_shape(cropped, [None, None, None, images.shape[-1]])
 
 
@@ -168,8 +168,8 @@ def random_scale(scales: Sequence[float]) -> RandomScale:
 
     Source: Lucid 0.3.10, optvis.transform, with TensorFlow 1's resizing.
     """
-    if not len(scales) or not all(scale > 0 for scale in scales):
-        raise ValueError(f"scales: expected at least one factor, all above 0, received {list(scales)}")
+    if not len(scales) or not all(0 < scale < math.inf for scale in scales):
+        raise ValueError(f"scales: expected at least one factor, all above 0 and finite, received {list(scales)}")
     return RandomScale(tuple(map(float, scales)))
 
 
@@ -189,7 +189,7 @@ def random_rotate(degrees: Sequence[float]) -> RandomRotate:
       TensorShape([6, 32, 32, 3])
 
     Source: Lucid 0.3.10, optvis.transform.
-    Differs: Lucid takes the nearest pixel, and 3.14 for pi.
+    Differs: Lucid takes the nearest pixel, and 3.14 for pi. As there, TensorFlow's gradient is the rotation back.
     """
     if not len(degrees) or not all(math.isfinite(angle) for angle in degrees):
         raise ValueError(f"degrees: expected at least one angle, all finite, received {list(degrees)}")
