@@ -288,6 +288,12 @@ BAD = [
     (["--steps=nope"], "--steps=nope: expected one of train, measure, chunks, kinds, stability, dynamics"),
     (["--steps=train,nope"], "--steps=train,nope: expected one of train, measure, chunks, kinds, stability, dynamics"),
     (["--steps="], "--steps=: expected one of train"),
+    (
+        ["--model=fc5", "--steps=train,visualize"],
+        "--steps=visualize: expected data that are images, not digits_parity, whose inputs have no spatial axes",
+    ),
+    (["--steps=visualize", "--size=0.25", "--units=3,24"], "--units=24: expected 0 to 23, the units of conv1 at size"),
+    (["--param=laplacian", "--image_size=7"], "--image_size=7: expected at least 8 pixels with --param=laplacian"),
     (["--save=nope"], "--save=nope: expected one of metrics"),
     (["--protocol=nope"], "--protocol=nope: expected one of exact, authors"),
     (["--size=0"], "--size=0: expected a number above 0"),

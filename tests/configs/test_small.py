@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfunits.configs import DATASETS, MODELS, flags, resolve, run_id
+from tfunits.configs import DATASETS, MODELS, UserError, flags, resolve, run_id
 from tfunits.configs.small import shrink
 
 
@@ -45,6 +45,43 @@ def test_fields_that_only_the_papers_data_know_are_left_out():
     ).experiments  # fmt: skip
     assert config.data == resolve({}).data
     assert config.training.learning_rate == 0.03
+
+
+def test_epochs_are_at_most_the_short_recipes():
+    for given, expected in ((1, 1), (500, 8)):
+        for data in ((), ("--dataset=cifar10",)):
+            assert {c.training.epochs for c in read("--small", f"--epochs={given}", *data).experiments} == {expected}
+
+
+def test_schedules_of_long_recipes_are_left_out():
+    (config, _) = read(
+        "--small", "--model=resnet18", "--dataset=imagenet2012", "--schedule=piecewise", "--drop_epochs=30,60",
+        "--warmup_epochs=3",
+    ).experiments  # fmt: skip
+    assert config == resolve({"model": "resnet18"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dataset=imagnet",), "--dataset=imagnet: expected one of"),
+        (("--dataset=cifar10", "--preprocessing=foo"), "--preprocessing=foo: expected one of"),
+        (("--dataset=folder:/no/such/folder",), "/no/such/folder"),
+        (("--model=resnet19",), "--model=resnet19: expected one of"),
+    ],
+)
+def test_mistakes_are_mistakes_in_the_small_form_too(arguments, message):
+    with pytest.raises(UserError, match=message):
+        read("--small", *arguments)
+
+
+def test_a_users_own_network_is_one_run(tmp_path):
+    (tmp_path / "own.keras").write_bytes(b"any")
+    assert len(read("--small", f"--model=file:{tmp_path / 'own.keras'}").experiments) == 1
+
+
+def test_a_folder_of_prepared_data_is_not_asked_for():
+    assert read("--small", "--dataset=cifar10", "--data_dir=/no/such/folder").experiments
 
 
 def test_embedded_data_stay_as_they_are():

@@ -11,7 +11,7 @@ from tiny_runs import carry_out, make_config, save_network, snapshot
 from tfunits import datasets, reports, surgery, visualization
 from tfunits.artifacts import RunDir
 from tfunits.configs import find_image_form
-from tfunits.experiments import load_model
+from tfunits.experiments import is_step_done, load_model
 from tfunits.visualization import Preparation
 
 # Two of them have the spatial axes that gradients need; none is trained.
@@ -98,7 +98,8 @@ def test_what_is_drawn_is_not_drawn_again_and_other_options_are(grid):
     before = snapshot(run_dir.visualizations)
     assert carry_out(root, config, steps=STEPS) == 0
     assert snapshot(run_dir.visualizations) == before
-    run_dir.done_file("visualize").unlink()
+    for done in run_dir.path.glob("done/visualize-*.json"):
+        done.unlink()
     assert carry_out(root, config, steps=STEPS) == 0
     assert snapshot(run_dir.visualizations) == before
     other = make_config(**{**QUICK, "draw_steps": 1}, size=0.03125, taps=("conv1",), units=(2,))
@@ -107,12 +108,44 @@ def test_what_is_drawn_is_not_drawn_again_and_other_options_are(grid):
     after = snapshot(run_dir.visualizations)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 2
+    assert is_step_done(run_dir, "visualize", config)
+    assert is_step_done(run_dir, "visualize", other)
 
 
-def test_a_vectors_network_is_drawn_by_its_weights(tmp_path):
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_images_that_are_gone_are_drawn_again_and_damaged_ones_are_named(grid, suffix, capsys):
+    root, (config, _) = grid
+    run_dir = RunDir.of(config, root)
+    (file,) = (path for path in run_dir.visualizations.glob(f"fc4-*{suffix}"))
+    before = file.read_bytes()
+    file.write_bytes(b"{")
+    run_dir.done_file("x").parent.mkdir(exist_ok=True)
+    for done in run_dir.path.glob("done/visualize-*.json"):
+        done.unlink()
+    assert carry_out(root, config, steps=STEPS) == 1
+    error = capsys.readouterr().err
+    assert file.name in error
+    assert "delete it" in error
+    file.unlink()
+    assert not is_step_done(run_dir, "visualize", config)
+    assert carry_out(root, config, steps=STEPS) == 0
+    assert file.read_bytes() == before
+    assert is_step_done(run_dir, "visualize", config)
+
+
+def test_weights_that_are_not_kept_go_when_all_is_drawn(tmp_path):
+    config = make_config(epochs=0, num_units=1)
+    assert carry_out(tmp_path, config, steps=("train",), save="metrics") == 0
+    assert RunDir.of(config, tmp_path).model.is_file()
+    assert carry_out(tmp_path, config, steps=STEPS, save="metrics") == 0
+    assert not RunDir.of(config, tmp_path).model.exists()
+
+
+def test_a_vectors_network_is_drawn_by_its_weights(tmp_path, capsys):
     config = make_config(epochs=0, num_units=3)
     assert carry_out(tmp_path, config, steps=STEPS) == 0
     run_dir = RunDir.of(config, tmp_path)
+    assert "drawing the weights of its first layer" in capsys.readouterr().out
     stored, arrays = read_json(run_dir, "hidden")
     assert stored["kind"] == reports.WEIGHTS
     kernel = load_model(run_dir.path).get_layer("hidden").kernel.numpy()[:, stored["units"]].T.reshape(3, 8, 8, 1)
@@ -181,3 +214,15 @@ def test_images_are_prepared_as_the_data_are(dataset, preprocessing):
     low, high = (extreme(inputs, axis=(1, 2, 3), keepdims=True) for extreme in (np.min, np.max))
     images = ((inputs - low) / (high - low) if form.standardized else inputs)[..., : form.shape[-1]]
     np.testing.assert_allclose(Preparation(form)(tf.constant(images)), inputs, atol=2e-5)
+
+
+def test_a_run_says_how_its_images_are_prepared(grid, tmp_path):
+    root, (config, _) = grid
+    prepare = visualization.preparation_of(RunDir.of(config, root).path)
+    assert prepare == Preparation(find_image_form("digits", "image32"))
+    with pytest.raises(ValueError, match="run: expected the directory of a run, received"):
+        visualization.preparation_of(tmp_path)
+    vectors = make_config(epochs=0)
+    assert carry_out(tmp_path, vectors, steps=("train",)) == 0
+    with pytest.raises(ValueError, match="run: expected a network that reads images, received one of digits as vec"):
+        visualization.preparation_of(RunDir.of(vectors, tmp_path).path)

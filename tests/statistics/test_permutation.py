@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tfunits.statistics import PermutationTest, holm, permutation_test
+from tfunits.statistics import PermutationTest, holm, permutation_test, tail_probability
 
 SEARCH = settings(deadline=None, derandomize=True, max_examples=100)
 FEW_DIFFERENT = st.lists(st.integers(-2, 2), min_size=1, max_size=5)
@@ -369,3 +369,26 @@ def test_holm_rejects_a_true_hypothesis_in_few_families(rng: np.random.Generator
 def test_p_values_that_are_none_are_refused(p_value: float) -> None:
     with pytest.raises(ValueError, match=r"^p_values: expected numbers in \[0, 1\] or NaN, received"):
         holm([0.5, math.nan, p_value])
+
+
+@pytest.mark.parametrize(("thin", "wide"), [(8, 8), (3, 5), (2, 2), (1, 1), (4, 9)])
+def test_what_chance_alone_gives_is_the_share_of_all_splits(thin, wide):
+    ranks = np.arange(thin + wide)
+    found = []
+    for chosen in itertools.combinations(ranks, thin):
+        test = permutation_test(np.array(chosen), np.setdiff1d(ranks, chosen)) if thin + wide < 10 else None
+        if test is None:
+            break
+        found.append(test.p_value < 0.025 or (test.p_value > 0.975 and test.upper_p_value <= 0.05))
+    if found:
+        assert tail_probability(thin, wide, 0.025) == pytest.approx(np.mean(found))
+    else:
+        rng = np.random.default_rng(0)
+        tests = [permutation_test(*np.split(rng.permutation(ranks), [thin])) for _ in range(1500)]
+        drawn = [t.p_value < 0.025 or (t.p_value > 0.975 and t.upper_p_value <= 0.05) for t in tests]
+        expected = tail_probability(thin, wide, 0.025)
+        assert abs(np.mean(drawn) - expected) < 4 * np.sqrt(expected * (1 - expected) / 1500)
+
+
+def test_of_many_splits_chance_gives_both_tails():
+    assert tail_probability(30, 30, 0.025) == 0.05

@@ -490,11 +490,13 @@ class TestRefused:
         with pytest.raises(ValueError, match="objective: expected one that depends on the image, received Constant"):
             render(small, [unit("low", 0), constant], steps=1)
 
-    def test_images_that_shrink_below_a_kernel(self):
-        """Of a network that has no size of its own, under a draw of the scale."""
+    def test_images_that_would_shrink_below_a_kernel_are_padded(self):
+        """Of a network that has no size of its own, under a draw of the scale: it then reads that of the images."""
         model = chain(layers.Conv2D(2, 8, name="wide"), shape=(None, None, 3))
-        with pytest.raises(ValueError, match="param: expected images that wide can be computed from, received 8x8x3"):
-            render(model, unit("wide", 0), param=fft_image(8), steps=30, **QUICK)
+        drawn = render(model, unit("wide", 0), param=fft_image(8), steps=30, **QUICK)
+        assert not drawn.failures
+        with pytest.raises(ValueError, match="param: expected images that wide can be computed from, received 7x7x3"):
+            render(model, unit("wide", 0), param=fft_image(7), steps=1, **QUICK)
 
     def test_layers_through_which_no_gradient_comes(self):
         inputs = keras.Input((6, 6, 3))

@@ -9,7 +9,7 @@ from keras import layers
 
 from tfunits import statistics, visualization
 from tfunits.surgery import Call, find_tensors, read
-from tfunits.visualization import Network, render, unit
+from tfunits.visualization import Network, fft_image, render, unit
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -183,9 +183,9 @@ class TestSizes:
     def test_layers_behind_a_flattening_are_read_at_one_size_only(self):
         network = Network(like_alexnet())
         keys = network.find(["low", "high", "dense", "scores"])
-        found = {name: network.reads_any_size([key]) for name, key in keys.items()}
+        found = {name: network.reads_any_size([key], network.input_shape[:2]) for name, key in keys.items()}
         assert found == {"low": True, "high": True, "dense": False, "scores": False}
-        assert not network.reads_any_size(list(keys.values()))
+        assert not network.reads_any_size(list(keys.values()), network.input_shape[:2])
 
     @pytest.mark.parametrize(
         ("parts", "shape", "expected"),
@@ -204,7 +204,8 @@ class TestSizes:
     def test_one_size_or_any(self, parts, shape, expected):
         model = chain(*[part.__class__.from_config(part.get_config()) for part in parts], shape=shape)
         network = Network(model)
-        assert network.reads_any_size([network.graph.outputs[0]]) == expected
+        sides = network.sides(fft_image(9))
+        assert network.reads_any_size([network.graph.outputs[0]], sides) == expected
 
     def test_a_network_that_enlarges_again_is_read_at_its_own_size(self):
         """Halved and doubled, an odd side is another than that beside which it is put."""
@@ -214,7 +215,7 @@ class TestSizes:
         joined = layers.Concatenate(name="joined")([wide, layers.UpSampling2D(2)(narrow)])
         network = Network(with_weights(keras.Model(inputs, layers.Conv2D(2, 3, name="out")(joined))))
         keys = network.find(["narrow", "joined", "out"])
-        assert [network.reads_any_size([key]) for key in keys.values()] == [True, False, False]
+        assert [network.reads_any_size([key], (16, 16)) for key in keys.values()] == [True, False, False]
         drawn = render(network.graph.model, unit("out", 0), steps=12, redirected_steps=0)
         assert drawn.values[0] > drawn.history[0, 0]
 
@@ -231,13 +232,20 @@ class TestRefused:
         with pytest.raises(ValueError, match=r"model: expected one input, received 2 \(image, other\); make a model"):
             Network(model)
 
-    @pytest.mark.parametrize("shape", [(64,), (8, 8), (4, 8, 8, 3), (8, 8, None)])
-    def test_inputs_that_are_no_images(self, shape):
-        inputs = keras.Input(shape)
-        model = keras.Model(inputs, layers.ReLU()(inputs))
-        with pytest.raises(
-            ValueError, match="model: expected an input of shape .height, width, channels., .* weight_images draws"
-        ):
+    @pytest.mark.parametrize(
+        ("shape", "dtype", "message"),
+        [
+            ((64,), "float32", "which has no spatial axes; weight_images draws"),
+            ((8, 8), "float32", "floating-point numbers, received .8, 8. of float32"),
+            ((4, 8, 8, 3), "float32", "floating-point numbers, received .4, 8, 8, 3. of float32"),
+            ((8, 8, None), "float32", "floating-point numbers, received .8, 8, None. of float32"),
+            ((8, 8, 3), "uint8", "floating-point numbers, received .8, 8, 3. of uint8"),
+        ],
+    )
+    def test_inputs_that_are_no_images(self, shape, dtype, message):
+        inputs = keras.Input(shape, dtype=dtype)
+        model = keras.Model(inputs, layers.ReLU()(keras.ops.cast(inputs, "float32")))
+        with pytest.raises(ValueError, match=f"model: expected an input of shape .height, width, channels.* {message}"):
             Network(model)
 
     def test_models_that_are_not_functional(self):

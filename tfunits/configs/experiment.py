@@ -39,6 +39,8 @@ def option(
 
 # numpy's seeds and TensorFlow's counters hold 64 bits with a sign.
 _TOO_LARGE = 2**63
+# Four levels, each of half the side.
+_SMALLEST_PYRAMID = 8
 # scikit-learn's seeds hold 32 bits.
 LARGEST_SEED = 2**32 - 1
 # Far beyond any network that fits a machine; keeps products of widths finite.
@@ -482,6 +484,8 @@ class VisualizationConfig:
         check_fields(self)
         if self.units is not None and len(set(self.units)) < len(self.units):
             raise reject("units", self.units, "every unit once")
+        if self.param == "laplacian" and self.image_size is not None and self.image_size < _SMALLEST_PYRAMID:
+            raise reject("image_size", self.image_size, f"at least {_SMALLEST_PYRAMID} pixels with --param=laplacian")
 
     def drawing_settings(self, tap: str) -> dict[str, Any]:
         """What decides the images of a tap, and names their files."""

@@ -21,6 +21,7 @@ from tfunits.configs.experiment import (
     value_type,
 )
 from tfunits.configs.grids import expand, resolve_all
+from tfunits.configs.image_forms import find_image_form
 from tfunits.configs.keeping import parse_keep_rule
 from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, is_prepared, resolve_data_dir
 from tfunits.configs.presets import PRESET_FIELDS
@@ -227,7 +228,7 @@ def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
                 plain[name] = (value,)
     grids = [_parse_grid(text, fields) for text in registry["grid"].value]
     execution = {f.name: registry[f.name].value for f in dataclasses.fields(ExecutionConfig)}
-    if execution["data_dir"] is not None:
+    if execution["data_dir"] is not None and not registry["small"].value:
         data_dir = resolve_data_dir(execution["data_dir"])
         if not data_dir.is_dir() and (data_dir.exists() or not execution["download"]):
             raise reject("data_dir", execution["data_dir"], "an existing folder")
@@ -237,6 +238,8 @@ def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
     experiments = tuple(resolve_all(combinations))
     execution = ExecutionConfig(**{name: value for name, value in execution.items() if value is not None})
     _check_kept_epochs(execution, experiments)
+    if "visualize" in (execution.steps or ()):
+        _check_drawn(experiments)
     return CommandLine(
         experiments=experiments,
         execution=execution,
@@ -252,6 +255,26 @@ def _check_kept_epochs(execution: ExecutionConfig, experiments: Sequence[Experim
     if listed and trained and max(listed) > max(trained):
         last = f"epochs up to the last, {max(trained)}"
         raise reject("keep_epochs", execution.keep_epochs, last, "or raise --epochs")
+
+
+def _check_drawn(experiments: Sequence[ExperimentConfig]) -> None:
+    """Refuse, before anything is trained, images of networks that read none, and units that a tap does not have."""
+    for config in experiments:
+        data, options = config.data, config.visualization
+        if find_image_form(data.dataset, data.preprocessing) is None:
+            raise reject(
+                "steps", "visualize", f"data that are images, not {data.dataset}, whose inputs have no spatial axes",
+                "leave the step out, or choose another --dataset",
+            )  # fmt: skip
+        if config.model.is_file or config.model.last_width or config.model.layer_size or options.units is None:
+            continue
+        known = facts.MODELS[config.model.model]
+        groups = {"all": tuple(known.base_widths), "blocks": known.blocks or tuple(known.base_widths)}
+        for tap in groups.get(options.taps[0], options.taps):
+            width = known.tap_width(tap, config.model.size)
+            if max(options.units) >= width:
+                expected = f"0 to {width - 1}, the units of {tap} at size {config.model.size:g}"
+                raise reject("units", max(options.units), expected)
 
 
 def _parse_grid(text: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, tuple]:

@@ -3,25 +3,31 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfunits.configs import facts
-from tfunits.configs.experiment import ModelConfig
+from tfunits.configs.experiment import ExperimentConfig
+from tfunits.configs.resolve import resolve
 
 # Fields of the papers' data and schedules that have no meaning on the embedded twin.
-_DROPPED = ("preprocessing", "split", "validation_examples", "background_class", "epochs", "batch_size", "num_examples")
+_DROPPED = (
+    "preprocessing", "split", "validation_examples", "background_class", "num_examples", "batch_size", "schedule",
+    "warmup_epochs", "drop_epochs", "decay_epochs", "schedule_examples", "patience",
+)  # fmt: skip
 _LARGEST_SIZE = 1.0
 _SEEDS = 2
 
 
 def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The small form of a grid: embedded data with their short recipe, sizes up to 1, two seeds.
+    """The small form of a grid: embedded data, at most their short recipe's epochs, sizes up to 1, two seeds.
 
     Data that are not embedded become those that the network has by default; what only they know is left out. The two
-    seeds are the first two that are given, or 0 and 1.
+    seeds are the first two that are given, or 0 and 1; a user's own network, which is not trained, needs none.
 
     Args:
       combinations: field -> value, of every run; runs that become the same one stand there once more.
 
     Returns: field -> value, of every run of the small form.
+
+    Raises:
+      UserError: a combination that is no experiment.
 
     Example:
       >>> shrink([{"model": "resnet18", "dataset": "imagenet2012", "size": 4.0, "seed": 3}])[0]
@@ -29,19 +35,24 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     given = [combination["seed"] for combination in combinations if combination.get("seed") is not None]
     seeds = list(dict.fromkeys([*given, *range(_SEEDS)]))[:_SEEDS]
-    small = [_shrink(combination) for combination in combinations]
-    return [{**combination, "seed": seed} for combination in small for seed in seeds]
+    small = []
+    for combination in combinations:
+        config = resolve(combination)
+        if config.model.is_file:
+            small.append(dict(combination))
+        else:
+            small += [{**_shrink(combination, config), "seed": seed} for seed in seeds]
+    return small
 
 
-def _shrink(combination: Mapping[str, Any]) -> dict[str, Any]:
+def _shrink(combination: Mapping[str, Any], config: ExperimentConfig) -> dict[str, Any]:
     small = {name: value for name, value in combination.items() if value is not None}
-    dataset = small.get("dataset")
-    model = facts.MODELS.get(small.get("model", ModelConfig.model))
-    known = facts.DATASETS.get(dataset)
-    if model is not None and dataset is not None and not (known and known.embedded):
-        del small["dataset"]
-        small = {name: value for name, value in small.items() if name not in _DROPPED}
+    if not config.data.dataset_facts.embedded:
+        small = {name: value for name, value in small.items() if name not in ("dataset", *_DROPPED)}
     for name in ("size", "layer_size"):
         if name in small:
             small[name] = min(small[name], _LARGEST_SIZE)
+    if "epochs" in small:
+        short = resolve({name: value for name, value in small.items() if name != "epochs"}).training.epochs
+        small["epochs"] = min(small["epochs"], short)
     return small

@@ -240,9 +240,9 @@ def _discard(run: Run) -> None:
         folders = [run_dir.checkpoints, *(candidate.checkpoints for candidate in run_dir.candidates())]
         for path in [*others, *(file for folder in folders for file in _unkept(folder, run.execution))]:
             path.unlink(missing_ok=True)
-    readers = (*MEASURES_OF_STEPS, "visualize")
-    measuring = [step for step in steps_of(run.config, run.execution) if step in readers]
-    if keep == "metrics" and all(is_step_done(run_dir, step, run.config) for step in ("measure", *measuring)):
+    readers = [step for step in steps_of(run.config, run.execution) if step in (*MEASURES_OF_STEPS, "visualize")]
+    # A run that was only trained keeps its weights, to be measured.
+    if keep == "metrics" and all(is_step_done(run_dir, step, run.config) for step in readers or ("measure",)):
         run_dir.model.unlink(missing_ok=True)
 
 
@@ -270,7 +270,7 @@ def _print_results(experiments: Sequence[ExperimentConfig], execution: Execution
     else:
         folder = root / f"grid-{short_hash([run_id(config) for config in experiments])}"
         grid = reports.report_grid(records, measure, folder, untrained=reports.find_untrained(records, root, measure))
-        print(reports.format_table(grid.table, index=False))
+        print(reports.format_table(grid.table.dropna(axis=1, how="all"), index=False))
         if len(grid.gains):
             print("\ngains per doubling of width:")
             print(reports.format_table(grid.gains, index=False))
@@ -290,12 +290,13 @@ def _print_drawings(
     for run in runs:
         if run.drawings:
             print(f"\nimages of {run.name} (total variation: {options.variation})")
-            print(reports.format_table(reports.drawing_table(run.drawings, options.variation)))
+            print(reports.format_drawings(reports.drawing_table(run.drawings, options.variation)))
     text, files = reports.report_widths(runs, options, folder) if folder else ("", [])
     if text:
         print(f"\nthin against wide networks:\n{text}")
-    sheets = [str(RunDir.of(config, execution.run_root).figures) for config in experiments]
-    print(f"\nsheets of images: {sheets[0]}" + (f" and {len(sheets) - 1} more" if len(sheets) > 1 else ""))
+    sheets = [RunDir(pathlib.Path(execution.run_root) / run.name).figures for run in runs if run.drawings]
+    if sheets:
+        print(f"\nsheets of images: {sheets[0]}" + (f" and {len(sheets) - 1} more" if len(sheets) > 1 else ""))
     return files
 
 

@@ -1,5 +1,7 @@
 """What is drawn of a run's network: images of some units of every tap, one sheet a tap."""
 
+import pathlib
+
 from tfunits import reports
 from tfunits.artifacts import EventWriter, RunDir, read_json, write_figure, write_json
 from tfunits.configs import MODELS, ExperimentConfig, UserError, find_image_form, short_hash
@@ -31,6 +33,7 @@ def visualize(run: Run) -> str:
     folder = run.run_dir.visualizations
     try:
         if form.is_vector:
+            print(f"{run.run_dir.name} reads images in a row: drawing the weights of its first layer", flush=True)
             drawings = draw_weights(run.model, taps, options, folder, form.shape)
         else:
             drawings = draw_units(run.model, taps, options, folder, prepare=Preparation(form), keep=True)
@@ -42,8 +45,7 @@ def visualize(run: Run) -> str:
         events.close()
     except ValueError as error:
         raise UserError(str(error)) from None
-    done = {"state": "finished", "of": _drawing_key(run.config), "taps": drawn}
-    write_json(run.run_dir.done_file("visualize"), done)
+    write_json(_done_file(run.run_dir, run.config), {"state": "finished", "taps": drawn})
     return "finished"
 
 
@@ -68,7 +70,7 @@ def _choose_taps(run: Run) -> list[str]:
 
 def _draw_sheet(run: Run, drawing: reports.Drawing, events: EventWriter) -> None:
     what = "weights" if drawing.kind == reports.WEIGHTS else "units"
-    name = f"{what}_{drawing.tap.replace('/', '_')}"
+    name = f"{what}_{reports.file_stem(drawing.tap)}"
     title = f"{run.run_dir.name}\n{what} of {drawing.tap}, and their Fourier amplitudes"
     figure = reports.plot_sheet(drawing.images(), drawing.labels(), title=title)
     png = write_figure(run.run_dir.figures / f"{name}.png", figure, _FIGURE_DPI)
@@ -79,18 +81,26 @@ def _draw_sheet(run: Run, drawing: reports.Drawing, events: EventWriter) -> None
 
 def is_visualized(run_dir: RunDir, config: ExperimentConfig) -> bool:
     """Whether all taps that are asked for are drawn as they are asked for."""
-    done = run_dir.done_file("visualize")
-    return done.is_file() and read_json(done).get("of") == _drawing_key(config)
+    options = config.visualization
+    return _done_file(run_dir, config).is_file() and all(
+        reports.is_drawn(reports.drawing_file(run_dir.visualizations, options, tap))
+        for tap in _drawn_taps(run_dir, config)
+    )
 
 
 def read_drawn_run(run_dir: RunDir, config: ExperimentConfig) -> reports.DrawnRun:
     """A run with what was drawn of it in the way that is asked for."""
-    taps = read_json(run_dir.done_file("visualize"))["taps"] if is_visualized(run_dir, config) else []
+    taps = _drawn_taps(run_dir, config) if is_visualized(run_dir, config) else []
     drawings = reports.read_drawings(run_dir, config.visualization, taps)
     return reports.DrawnRun(name=run_dir.name, config=config, drawings=drawings)
 
 
-def _drawing_key(config: ExperimentConfig) -> str:
-    """Which taps and units are drawn, and how."""
+def _drawn_taps(run_dir: RunDir, config: ExperimentConfig) -> list[str]:
+    return read_json(_done_file(run_dir, config))["taps"]
+
+
+def _done_file(run_dir: RunDir, config: ExperimentConfig) -> pathlib.Path:
+    """One for each way of drawing: which taps and units, and how."""
     options = config.visualization
-    return short_hash({"taps": list(options.taps), **options.drawing_settings("")})
+    key = short_hash({"taps": list(options.taps), **options.drawing_settings("")})
+    return run_dir.done_file(f"visualize-{key}")

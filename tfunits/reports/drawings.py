@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from tfunits.artifacts import RunDir, read_arrays, read_json, write_arrays, write_json
 from tfunits.configs import UserError, VisualizationConfig, short_hash
+from tfunits.reports.tables import format_table
 from tfunits.statistics import fourier_amplitude, total_variation
 
 # What total variations are of.
@@ -47,8 +48,15 @@ class Drawing:
     arrays: pathlib.Path
 
     def images(self) -> np.ndarray:
-        """float32 [units, height, width, channels] in [0, 1]; nan of a failed one."""
-        return read_arrays(self.arrays)["images"]
+        """float32 [units, height, width, channels] in [0, 1]; nan of a failed one.
+
+        Raises:
+          UserError: a damaged file; the error names it.
+        """
+        try:
+            return read_arrays(self.arrays)["images"]
+        except ValueError as error:
+            raise UserError(f"{error}; delete it and run again") from None
 
     def labels(self) -> list[str]:
         """A line for every image: unit, and value or failure."""
@@ -61,9 +69,19 @@ class Drawing:
         return lines
 
 
+def file_stem(tap: str) -> str:
+    """A tap's name in the names of files."""
+    return tap.replace("/", "--")
+
+
+def is_drawn(path: pathlib.Path) -> bool:
+    """Whether a tap's JSON from `drawing_file` is there, with the images that belong to it."""
+    return path.is_file() and path.with_suffix(".npz").is_file()
+
+
 def drawing_file(folder: pathlib.Path, options: VisualizationConfig, tap: str) -> pathlib.Path:
     """The JSON file of a tap's images; their arrays stand beside it."""
-    return folder / f"{tap.replace('/', '_')}-{short_hash(options.drawing_settings(tap))}.json"
+    return folder / f"{file_stem(tap)}-{short_hash(options.drawing_settings(tap))}.json"
 
 
 def write_drawing(
@@ -131,7 +149,7 @@ def read_drawing(path: pathlib.Path) -> Drawing:
 def read_drawings(run_dir: RunDir, options: VisualizationConfig, taps: Sequence[str]) -> dict[str, Drawing]:
     """Tap -> its images, of the taps that were drawn with these options."""
     paths = {tap: drawing_file(run_dir.visualizations, options, tap) for tap in taps}
-    return {tap: read_drawing(path) for tap, path in paths.items() if path.is_file()}
+    return {tap: read_drawing(path) for tap, path in paths.items() if is_drawn(path)}
 
 
 def drawing_table(drawings: Mapping[str, Drawing], reading: str) -> pd.DataFrame:
@@ -150,6 +168,13 @@ def drawing_table(drawings: Mapping[str, Drawing], reading: str) -> pd.DataFrame
             **{f"variation_{domain}": _mean(drawing.variations[domain][reading]) for domain in DOMAINS},
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def format_drawings(table: pd.DataFrame) -> str:
+    """`drawing_table` as aligned text; activations may be of any scale."""
+    shown = table.copy()
+    shown["activation"] = ["" if np.isnan(value) else f"{value:.3g}" for value in table["activation"]]
+    return format_table(shown)
 
 
 def _mean(values: np.ndarray) -> float:

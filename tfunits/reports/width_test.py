@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from tfunits.artifacts import write_figure, write_table, write_text
 from tfunits.configs import MODELS, ExperimentConfig, VisualizationConfig, identity
-from tfunits.reports.drawings import DOMAINS, DRAWN, Drawing, show_amplitude, show_image
-from tfunits.statistics import holm, permutation_test
+from tfunits.reports.drawings import DOMAINS, DRAWN, WEIGHTS, Drawing, show_amplitude, show_image
+from tfunits.statistics import holm, permutation_test, tail_probability
 
 # Casper et al. 2021, table 2: p values beyond these, at either end, are printed in bold.
 _BOLD_BELOW = 0.025
@@ -54,6 +54,15 @@ def _width(run: DrawnRun) -> tuple[float, float]:
     return model.size, model.layer_size or model.size
 
 
+def varied_widths(thin: DrawnRun, wide: DrawnRun) -> tuple[float, float]:
+    """The widths in which two runs differ: sizes, or where these are equal those of the one varied block."""
+    sizes = [(run.config.model.size, run.config.model.layer_size) for run in (thin, wide)]
+    if sizes[0][0] != sizes[1][0]:
+        return sizes[0][0], sizes[1][0]
+    first, second = (size if layer is None else layer for size, layer in sizes)
+    return first, second
+
+
 def _without_width(config: ExperimentConfig) -> str:
     parts = identity(config)
     parts["model"] = {name: value for name, value in parts["model"].items() if name not in ("size", "layer_size")}
@@ -68,19 +77,19 @@ def width_test(pairs: Sequence[tuple[DrawnRun, DrawnRun]], options: Visualizatio
       options: reading of total variation, and shuffles of the test.
 
     Returns: one row a (pair, tap): model, dataset, seed, thin, wide (sizes), tap, thin_images, wide_images, and for
-      each domain <domain>_p (one-sided, small where thin images vary less), <domain>_effect (mean of thin over mean of
-      wide) and <domain>_holm (two-sided, adjusted for all tests of the table).
+      each domain <domain>_p (one-sided, small where thin images vary less), <domain>_upper_p (the other tail),
+      <domain>_effect (mean of thin over mean of wide) and <domain>_holm (two-sided, adjusted for all tests).
 
     Source: Casper et al. 2021, appendix, table 2.
     """
     shuffled = {} if options.num_shuffles is None else {"exact": False, "num_shuffles": options.num_shuffles}
     rows, two_sided = [], []
     for thin, wide in pairs:
-        model = thin.config.model
+        model, widths = thin.config.model, varied_widths(thin, wide)
         for tap in [tap for tap in thin.drawings if tap in wide.drawings]:
             row = {
                 "model": model.model, "dataset": thin.config.data.dataset, "seed": thin.config.training.seed,
-                "thin": _width(thin)[-1], "wide": _width(wide)[-1], "tap": tap,
+                "thin": widths[0], "wide": widths[1], "tap": tap,
             }  # fmt: skip
             for domain in DOMAINS:
                 values = [run.drawings[tap].variations[domain][options.variation] for run in (thin, wide)]
@@ -89,13 +98,16 @@ def width_test(pairs: Sequence[tuple[DrawnRun, DrawnRun]], options: Visualizatio
                 if not all(map(len, values)):
                     continue
                 test = permutation_test(*values, **shuffled, seed=options.draw_seed)
-                row |= {f"{domain}_p": test.p_value, f"{domain}_effect": test.effect}
+                row |= {
+                    f"{domain}_p": test.p_value, f"{domain}_upper_p": test.upper_p_value,
+                    f"{domain}_effect": test.effect,
+                }  # fmt: skip
                 two_sided.append((len(rows), f"{domain}_holm", test.two_sided_p_value))
             rows.append(row)
     for (number, column, _), adjusted in zip(two_sided, holm([p for _, _, p in two_sided]), strict=True):
         rows[number][column] = float(adjusted)
     columns = ["model", "dataset", "seed", "thin", "wide", "tap", "thin_images", "wide_images"]
-    columns += [f"{domain}_{what}" for domain in DOMAINS for what in ("p", "effect", "holm")]
+    columns += [f"{domain}_{what}" for domain in DOMAINS for what in ("p", "upper_p", "effect", "holm")]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -105,7 +117,10 @@ def format_width_test(table: pd.DataFrame) -> str:
     for name in ("thin", "wide"):
         shown[name] = [f"{size:g}x" for size in shown[name]]
     for domain in DOMAINS:
-        shown[f"{domain}: p"] = [_bold(p) for p in table[f"{domain}_p"]]
+        bold = is_bold(table, domain)
+        shown[f"{domain}: p"] = [
+            f"**{p:.3f}**" if b else _number(p) for p, b in zip(table[f"{domain}_p"], bold, strict=True)
+        ]
         shown["effect" if domain == DOMAINS[0] else "effect "] = [_number(v) for v in table[f"{domain}_effect"]]
         shown["Holm" if domain == DOMAINS[0] else "Holm "] = [_number(v) for v in table[f"{domain}_holm"]]
     cells = [list(shown.columns), *shown.astype(str).to_numpy().tolist()]
@@ -117,8 +132,10 @@ def format_width_test(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _bold(p: float) -> str:
-    return f"**{p:.3f}**" if p < _BOLD_BELOW or p > 1 - _BOLD_BELOW else _number(p)
+def is_bold(table: pd.DataFrame, domain: str) -> np.ndarray:
+    """Which tests of a domain are bold: p < 0.025, or p > 0.975 unless that is for want of other splits or of ranks."""
+    p, upper = (table[f"{domain}_{what}"].to_numpy(float) for what in ("p", "upper_p"))
+    return (p < _BOLD_BELOW) | ((p > 1 - _BOLD_BELOW) & (upper <= 2 * _BOLD_BELOW))
 
 
 def _number(value: float) -> str:
@@ -127,16 +144,22 @@ def _number(value: float) -> str:
 
 def width_test_notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know."""
-    p_values = table[[f"{domain}_p" for domain in DOMAINS]].to_numpy().ravel()
-    p_values = p_values[~np.isnan(p_values)]
-    low, high = int((p_values < _BOLD_BELOW).sum()), int((p_values > 1 - _BOLD_BELOW).sum())
+    bold = np.concatenate([is_bold(table, domain) for domain in DOMAINS])
+    p_values = np.concatenate([table[f"{domain}_p"].to_numpy(float) for domain in DOMAINS])
+    low, high = int((bold & (p_values < 0.5)).sum()), int((bold & (p_values > 0.5)).sum())
+    chances = [
+        tail_probability(row.thin_images, row.wide_images, _BOLD_BELOW)
+        for row in table.itertuples()
+        for domain in DOMAINS
+        if not np.isnan(getattr(row, f"{domain}_p"))
+    ]
     adjusted = table[[f"{domain}_holm" for domain in DOMAINS]].to_numpy().ravel()
     kept = int((adjusted <= 2 * _BOLD_BELOW).sum())
     return [
         "p: one-sided permutation test on the ranks of total variations; small where the thin network's images vary "
         "less. effect: mean of the thin over mean of the wide network",
-        f"bold: {low + high} of {len(p_values)} tests ({low} below {_BOLD_BELOW}, {high} above {1 - _BOLD_BELOW}); "
-        f"{2 * _BOLD_BELOW * len(p_values):.1f} at most are expected by chance; after Holm's adjustment {kept} remain",
+        f"bold: {low + high} of {len(chances)} tests ({low} below {_BOLD_BELOW}, {high} above {1 - _BOLD_BELOW}), "
+        f"where chance alone gives {sum(chances):.1f}; after Holm's adjustment {kept} remain",
         "units of one network are no replicates of a width: a small p says that these two networks differ, not that "
         "thin and wide ones do; for that, compare seeds",
     ]
@@ -159,6 +182,7 @@ def plot_width_sheet(thin: DrawnRun, wide: DrawnRun, taps: Sequence[str], *, fre
         figsize=(2 * _PANEL_INCHES * columns + 0.4, (_PANEL_INCHES * rows + 0.35) * len(taps)), layout="constrained"
     )
     parts = np.atleast_2d(figure.subfigures(len(taps), 2, wspace=0.04, squeeze=False))
+    widths = dict(zip((thin.name, wide.name), varied_widths(thin, wide), strict=True))
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     for row, tap in enumerate(taps):
         for part, run in zip(parts[row], (thin, wide), strict=True):
@@ -171,7 +195,8 @@ def plot_width_sheet(thin: DrawnRun, wide: DrawnRun, taps: Sequence[str], *, fre
                 if frequencies:
                     show_amplitude(panels[1, column], image)
             letter = next(letters, "")
-            part.suptitle(f"({letter}) {tap}, {run.config.model.model} {_width(run)[-1]:g}x", fontsize=9)
+            what = "weights of " if run.drawings[tap].kind == WEIGHTS else ""
+            part.suptitle(f"({letter}) {what}{tap}, {run.config.model.model} {widths[run.name]:g}x", fontsize=9)
     return figure
 
 

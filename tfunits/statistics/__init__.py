@@ -30,7 +30,7 @@ from tfunits.statistics.ensembles import (
 from tfunits.statistics.gains import Gain, gain
 from tfunits.statistics.images import fourier_amplitude, total_variation
 from tfunits.statistics.moments import PRECISIONS, Moments, StreamingMoments
-from tfunits.statistics.permutation import PermutationTest, holm, permutation_test
+from tfunits.statistics.permutation import PermutationTest, holm, permutation_test, tail_probability
 from tfunits.statistics.power_laws import PowerLaw, PowerLawInterval, bootstrap_power_law, fit_power_law
 from tfunits.statistics.reconstruction import (
     CORRELATION_FLOOR,
@@ -109,5 +109,6 @@ __all__ = [
     "principal_variances",
     "reconstruct",
     "reconstruction_curve",
+    "tail_probability",
     "total_variation",
 ]

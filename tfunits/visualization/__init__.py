@@ -25,6 +25,7 @@ _MODULES = {
     "neuron": "visualization.objectives",
     "pad": "visualization.transforms",
     "pixel_image": "visualization.parameterization",
+    "preparation_of": "visualization.preparation",
     "random_rotate": "visualization.transforms",
     "random_scale": "visualization.transforms",
     "render": "visualization.rendering",

@@ -31,14 +31,15 @@ def _run(argv: list[str]) -> int:
         _draw(*request)
     except UserError as error:
         # As `tfunits.load` names its argument.
-        raise UserError(str(error).replace("run_or_file:", "--run:")) from None
+        flag = "--run:" if request[0].run else "--model_file:"
+        raise UserError(str(error).replace("run_or_file:", flag)) from None
     return 0
 
 
 def _draw(source: DrawingSource, options: VisualizationConfig) -> None:
     from tfunits import reports
     from tfunits.artifacts import RunDir, write_figure
-    from tfunits.surgery import find_taps
+    from tfunits.surgery import as_functional, find_taps
     from tfunits.visualization.drawing import draw_units, draw_weights
     from tfunits.visualization.preparation import Preparation
 
@@ -58,8 +59,10 @@ def _draw(source: DrawingSource, options: VisualizationConfig) -> None:
         model, name = _build_application(source.keras_application, options.draw_seed), source.keras_application
     folder = pathlib.Path(source.out or pathlib.Path("visualizations") / name)
     try:
-        taps = list(source.layer or find_taps(model))
+        taps = list(dict.fromkeys(source.layer or find_taps(model)))
         if source.image_shape or (form and form.is_vector):
+            if len(as_functional(model).inputs[0].shape) != 2:
+                raise UserError("--image_shape: expected a network that reads a vector, received one that reads images")
             print(f"{name} reads images in a row: drawing the weights of its first layer", flush=True)
             drawings = draw_weights(model, taps, options, folder, form.shape if form else source.image_shape)
         else:
@@ -68,9 +71,10 @@ def _draw(source: DrawingSource, options: VisualizationConfig) -> None:
         found = {}
         for drawing in drawings:
             found[drawing.tap] = drawing
-            title = f"{name}: {drawing.kind} units of {drawing.tap}, and their Fourier amplitudes"
+            what = "weights" if drawing.kind == reports.WEIGHTS else "units"
+            title = f"{name}: {what} of {drawing.tap}, and their Fourier amplitudes"
             figure = reports.plot_sheet(drawing.images(), drawing.labels(), title=title)
-            path = folder / f"{drawing.tap.replace('/', '_')}.png"
+            path = folder / f"{reports.file_stem(drawing.tap)}.png"
             write_figure(path, figure, _FIGURE_DPI)
             print(path, flush=True)
             for unit, step in drawing.failures.items():
@@ -78,9 +82,10 @@ def _draw(source: DrawingSource, options: VisualizationConfig) -> None:
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(str(error)) from None
+        hint = "; --image_shape=HEIGHT,WIDTH,CHANNELS draws them" if "weight_images" in str(error) else ""
+        raise UserError(f"{error}{hint}") from None
     print(f"\ntotal variation: {options.variation}")
-    print(reports.format_table(reports.drawing_table(found, options.variation)))
+    print(reports.format_drawings(reports.drawing_table(found, options.variation)))
 
 
 def _build_application(name: str, seed: int) -> "keras.Model":

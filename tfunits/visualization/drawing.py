@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfunits.configs import UserError, VisualizationConfig
-from tfunits.reports import DRAWN, WEIGHTS, Drawing, drawing_file, read_drawing, write_drawing
+from tfunits.reports import DRAWN, WEIGHTS, Drawing, drawing_file, is_drawn, read_drawing, write_drawing
 from tfunits.surgery import Graph, TensorKey, find_tensors
 from tfunits.visualization.network import Network, Prepare
 from tfunits.visualization.objectives import unit
@@ -49,7 +49,7 @@ def draw_units(
     param = PARAMETERIZATIONS[options.param](sides, network.channels)
     for group in _divide(units, options.batch):
         paths = {tap: drawing_file(folder, options, tap) for tap in group}
-        missing = [tap for tap in group if not (keep and paths[tap].is_file())]
+        missing = [tap for tap in group if not (keep and is_drawn(paths[tap]))]
         images, values, failures = {}, {}, {}
         if missing:
             wanted = [(tap, number) for tap in missing for number in units[tap]]

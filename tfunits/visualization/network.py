@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfunits.surgery import Call, Graph, TensorKey, find_tensors
 from tfunits.visualization.convolutions import find_replacement
+from tfunits.visualization.parameterization import Parameterization
 
 # From images [batch, height, width, channels] in [0, 1] to a network's inputs.
 Prepare = Callable[[tf.Tensor], tf.Tensor]
@@ -34,10 +35,16 @@ class Network:
                 f"model: expected one input, received {len(shapes)} ({', '.join(self.graph.input_names)}); "
                 "make a model that reads the image alone"
             )
-        if len(shapes[0]) != 3 or shapes[0][-1] is None:
+        if len(shapes[0]) == 1:
             raise ValueError(
                 f"model: expected an input of shape (height, width, channels), received {shapes[0]}, which has no "
                 "spatial axes; weight_images draws the weights of a layer that reads a flattened image"
+            )
+        dtype = self.graph.dtype(self.graph.inputs[0])
+        if len(shapes[0]) != 3 or shapes[0][-1] is None or not tf.as_dtype(dtype).is_floating:
+            raise ValueError(
+                "model: expected an input of shape (height, width, channels) of floating-point numbers, received "
+                f"{shapes[0]} of {dtype}"
             )
         self.input_shape = shapes[0]
         self._prepare = prepare if callable(prepare) else _scale_to(prepare)
@@ -72,11 +79,14 @@ class Network:
             )
         return inputs
 
-    def reads_any_size(self, keys: Sequence[TensorKey]) -> bool:
-        """Whether tensors can be computed from images of another size than the network's own."""
-        height, width, channels = self.input_shape
-        if height is None or width is None:
-            return True
+    def sides(self, param: Parameterization) -> tuple[int, int]:
+        """Height and width that the network reads; those of the images where it says none."""
+        height, width = self.input_shape[:2]
+        return height or param.height, width or param.width
+
+    def reads_any_size(self, keys: Sequence[TensorKey], sides: tuple[int, int]) -> bool:
+        """Whether tensors can be computed from images of other sizes than the given one."""
+        height, width, channels = *sides, self.input_shape[-1]
         others = [tf.TensorSpec([None, height + more, width + more, channels], tf.float32) for more in _OTHER_SIZES]
 
         @tf.function(input_signature=[others], autograph=False)

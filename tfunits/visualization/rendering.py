@@ -1,6 +1,7 @@
 """Gradient ascent on images, for many objectives in one compiled step."""
 
 import dataclasses
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
@@ -28,6 +29,8 @@ _FIRST_DECAY, _SECOND_DECAY, _EPSILON = 0.9, 0.999, 1e-8
 _DEFAULT_BATCH = 64
 # What a bar does not say within this many seconds nobody waits for.
 _BAR_DELAY = 2
+# Keras writes its messages in bold.
+_COLOR_CODE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +43,8 @@ class Rendering:
         nan where the optimisation failed.
       values: float32 [objectives], the objectives of the images themselves, without transforms.
       history: float32 [steps, objectives], the objectives under the transforms, before every step.
-      failures: number of an objective -> the first step at which its value or image was not finite.
+      failures: number of an objective -> the first step at which its value was not finite; the number of steps where
+        only its image was not (a ReLU of nan is 0 on CPUs).
     """
 
     objectives: tuple[Objective, ...]
@@ -112,12 +116,12 @@ def render(
     Source: Lucid 0.3.10, optvis.render.render_vis; Olah et al. 2017, "Feature visualization".
     """
     objectives = (objective,) if isinstance(objective, Objective) else tuple(objective)
-    _check(objectives, steps=steps, learning_rate=learning_rate, copies=copies, batch=batch)
+    _check(objectives, steps=steps, learning_rate=learning_rate, copies=copies, batch=batch, seed=seed)
     network = Network(model, prepare)
-    groups = _group(network, objectives)
     param = fft_image(default_sides(network), network.channels) if param is None else param
     if not isinstance(param, Parameterization):
         raise TypeError(f"param: expected a parameterisation such as fft_image(128), received {param!r}")
+    groups = _group(network, objectives, network.sides(param))
     chain = tuple(transforms(param.height, param.width) if callable(transforms) else transforms)
     if not all(map(callable, chain)):
         raise TypeError(f"transforms: expected transforms such as jitter(8), received {chain}")
@@ -160,7 +164,7 @@ class _Group:
     reads_any_size: bool = True
 
 
-def _check(objectives: Sequence[Any], *, steps: int, learning_rate: float, copies: int, batch: int) -> None:
+def _check(objectives: Sequence[Any], *, steps: int, learning_rate: float, copies: int, batch: int, seed: int) -> None:
     if not objectives:
         raise ValueError("objective: expected at least one, received none")
     for objective in objectives:
@@ -168,7 +172,7 @@ def _check(objectives: Sequence[Any], *, steps: int, learning_rate: float, copie
             raise TypeError(f"objective: expected an objective such as unit('conv1', 0), received {objective!r}")
         if not objective.layers:
             raise ValueError(f"objective: expected one that depends on the image, received {objective}")
-    for name, value, least in (("steps", steps, 0), ("copies", copies, 1), ("batch", batch, copies)):
+    for name, value, least in (("steps", steps, 0), ("copies", copies, 1), ("batch", batch, copies), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise TypeError(f"{name}: expected a whole number, received {value!r}")
         if value < least:
@@ -177,7 +181,7 @@ def _check(objectives: Sequence[Any], *, steps: int, learning_rate: float, copie
         raise ValueError(f"learning_rate: expected a number above 0, received {learning_rate}")
 
 
-def _group(network: Network, objectives: Sequence[Objective]) -> list[_Group]:
+def _group(network: Network, objectives: Sequence[Objective], sides: tuple[int, int]) -> list[_Group]:
     """Objectives by their form: those that need images of the network's own size first, and the deepest first."""
     keys = network.find(list(dict.fromkeys(name for objective in objectives for name in objective.layers)))
     shapes = {name: network.graph.shape(key) for name, key in keys.items()}
@@ -190,9 +194,9 @@ def _group(network: Network, objectives: Sequence[Objective]) -> list[_Group]:
         example = objectives[numbers[0]]
         own = {name: keys[name] for name in example.layers}
         groups.append(_Group(keys=own, depth=network.depth(list(own.values())), members=numbers, example=example))
-    if not network.reads_any_size(list(keys.values())):
+    if not network.reads_any_size(list(keys.values()), sides):
         groups = [
-            dataclasses.replace(group, reads_any_size=network.reads_any_size(list(group.keys.values())))
+            dataclasses.replace(group, reads_any_size=network.reads_any_size(list(group.keys.values()), sides))
             for group in groups
         ]
     return sorted(groups, key=lambda group: (group.reads_any_size, -group.depth))
@@ -238,7 +242,7 @@ class _Ascent:
         self._redirected_steps = redirected_steps
         self._keys = [list(group.keys.values()) for group in block]
         all_keys = [key for keys in self._keys for key in keys]
-        self._fit = [] if block[0].reads_any_size else [_transforms.crop_or_pad(*network.input_shape[:2])]
+        self._fit = [] if block[0].reads_any_size else [_transforms.crop_or_pad(*network.sides(param))]
         self._transforms = [*transforms, *self._fit]
         numbers = [tf.TensorSpec([None, *shape], tf.float32) for shape in param.shapes]
         self._group_specs = [
@@ -263,7 +267,7 @@ class _Ascent:
     def _explain(self, error: Exception) -> ValueError:
         layers = ", ".join(dict.fromkeys(name for group in self._block for name in group.keys))
         # TensorFlow puts a traceback before the cause.
-        reason = " ".join(str(error).strip().split("\n\n")[-1].split())
+        reason = " ".join(_COLOR_CODE.sub("", str(error)).strip().split("\n\n")[-1].split())
         if reason.startswith(("objective: ", "param: ")):
             return ValueError(reason)
         return ValueError(
@@ -365,7 +369,7 @@ def _by_copies(activations: tf.Tensor, copies: int) -> tf.Tensor:
 
 
 def start_numbers(param: Parameterization, seed: int, objective: Objective, copy: int) -> list[np.ndarray]:
-    """The numbers that an image starts from: those of what it is drawn for, not of its place in a list."""
+    """The numbers that an image starts from: by its objective's numbers (its unit), not by its place in a list."""
     digest = zlib.crc32(b"".join(np.ascontiguousarray(number).tobytes() for number in objective.parameters))
     return param.start([seed, digest, copy])
 

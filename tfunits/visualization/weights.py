@@ -44,6 +44,8 @@ def weight_images(model: keras.Model, layer: str, image_shape: tuple[int, ...] |
                 "input that is no image has no weight images"
             )
         weights = weights.reshape(*shape, -1)
+    elif image_shape is not None:
+        raise ValueError(f"image_shape: expected none for the kernels of a convolution, received {image_shape}")
     images = np.moveaxis(weights, -1, 0)
     largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
     return (images / (2 * np.where(largest > 0, largest, 1)) + 0.5).astype("float32")
