@@ -331,6 +331,8 @@ def format_help(
 def _describe_field(field: dataclasses.Field) -> str:
     """What a flag accepts and what holds without it, as a note behind its help."""
     accepted = expected_value(field)
+    if field.metadata["plain_list"] and not field.metadata["choices"] and value_type(field) is not str:
+        accepted = f"a list, each {accepted}"
     parts = [accepted] if accepted not in ("a name", "true or false") else []
     if field.name in PRESET_FIELDS:
         parts.append("by default the recipe's")
