@@ -66,7 +66,7 @@ def test_there_is_no_flag_beside_these() -> None:
         ("size", "(a number above 0 and of at most 1000000; default 1.0)"),
         ("monitor", "(one of validation, train; by default the recipe's)"),
         ("stop_accuracy", "(a number above 0 and of at most 1; by default the recipe's)"),
-        ("weight_decay_choices", "(a number of at least 0; by default the recipe's)"),
+        ("weight_decay_choices", "(a list, each a number of at least 0; by default the recipe's)"),
         ("background_class", "(by default the recipe's)"),
         ("label_smoothing", "(a number of at least 0 and of at most 1; by default the recipe's)"),
         ("shuffle", "(default true)"),
