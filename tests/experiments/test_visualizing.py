@@ -133,11 +133,15 @@ def test_images_that_are_gone_are_drawn_again_and_damaged_ones_are_named(grid, s
     assert is_step_done(run_dir, "visualize", config)
 
 
-def test_weights_that_are_not_kept_go_when_all_is_drawn(tmp_path):
+def test_weights_that_are_not_kept_go_when_all_is_measured_and_drawn(tmp_path):
     config = make_config(epochs=0, num_units=1)
     assert carry_out(tmp_path, config, steps=("train",), save="metrics") == 0
     assert RunDir.of(config, tmp_path).model.is_file()
+    # Not drawn, then not measured yet.
     assert carry_out(tmp_path, config, steps=STEPS, save="metrics") == 0
+    assert RunDir.of(config, tmp_path).model.is_file()
+    other = make_config(epochs=0, num_units=2)
+    assert carry_out(tmp_path, other, steps=("measure", "visualize"), save="metrics") == 0
     assert not RunDir.of(config, tmp_path).model.exists()
 
 

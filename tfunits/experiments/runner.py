@@ -241,8 +241,8 @@ def _discard(run: Run) -> None:
         for path in [*others, *(file for folder in folders for file in _unkept(folder, run.execution))]:
             path.unlink(missing_ok=True)
     readers = [step for step in steps_of(run.config, run.execution) if step in (*MEASURES_OF_STEPS, "visualize")]
-    # A run that was only trained keeps its weights, to be measured.
-    if keep == "metrics" and all(is_step_done(run_dir, step, run.config) for step in readers or ("measure",)):
+    # A run that is not measured yet keeps its weights for that.
+    if keep == "metrics" and all(is_step_done(run_dir, step, run.config) for step in ("measure", *readers)):
         run_dir.model.unlink(missing_ok=True)
 
 
