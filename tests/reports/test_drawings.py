@@ -11,12 +11,12 @@ from tfunits.reports import (
     DRAWN,
     drawing_file,
     drawing_table,
-    plot_sheet,
+    plot_drawing,
     read_drawing,
     read_drawings,
     write_drawing,
 )
-from tfunits.reports.drawings import show_amplitude
+from tfunits.reports.drawings import plot_sheet, show_amplitude
 
 OPTIONS = VisualizationConfig(draw_steps=5)
 
@@ -68,7 +68,9 @@ def test_the_table_has_means_of_what_is_finite(drawing):
 
 
 def test_a_sheet_shows_every_image_above_its_amplitude_and_leaves_out_what_failed(drawing):
-    figure = plot_sheet(drawing.images(), drawing.labels(), title="block")
+    figure = plot_drawing(drawing, name="run")
+    assert figure.get_suptitle() == "run\nunits of block/conv, and their Fourier amplitudes"
+    assert drawing.describe_failures() == ["unit 4 of block/conv was not finite at step 9; skipped"]
     panels = np.array(figure.axes).reshape(2, 3)
     assert [len(axes.images) for axes in panels.ravel()] == [1, 0, 1, 1, 0, 1]
     np.testing.assert_array_equal(panels[0, 2].images[0].get_array(), drawing.images()[2])

@@ -69,14 +69,12 @@ def _choose_taps(run: Run) -> list[str]:
 
 
 def _draw_sheet(run: Run, drawing: reports.Drawing, events: EventWriter) -> None:
-    what = "weights" if drawing.kind == reports.WEIGHTS else "units"
-    name = f"{what}_{reports.file_stem(drawing.tap)}"
-    title = f"{run.run_dir.name}\n{what} of {drawing.tap}, and their Fourier amplitudes"
-    figure = reports.plot_sheet(drawing.images(), drawing.labels(), title=title)
+    name = f"{drawing.what}_{reports.file_stem(drawing.tap)}"
+    figure = reports.plot_drawing(drawing, name=run.run_dir.name)
     png = write_figure(run.run_dir.figures / f"{name}.png", figure, _FIGURE_DPI)
     events.image(f"visualization/{name}", png, final_epoch(run.run_dir))
-    for unit, step in drawing.failures.items():
-        print(f"{run.run_dir.name}: unit {unit} of {drawing.tap} was not finite at step {step}; skipped", flush=True)
+    for line in drawing.describe_failures():
+        print(f"{run.run_dir.name}: {line}", flush=True)
 
 
 def is_visualized(run_dir: RunDir, config: ExperimentConfig) -> bool:

@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from tfunits.artifacts import RunDir, read_arrays, read_json, write_arrays, write_json
 from tfunits.configs import UserError, VisualizationConfig, short_hash
 from tfunits.reports.tables import format_table
-from tfunits.statistics import fourier_amplitude, total_variation
+from tfunits.statistics import READINGS, fourier_amplitude, total_variation
 
 # What total variations are of.
 DOMAINS = ("pixels", "frequencies")
 DRAWN, WEIGHTS = "drawn", "weights"
-_READINGS = ("absolute", "signed")
 _SHEET_COLUMNS = 8
 _PANEL_INCHES = 1.15
 # Below this share of an image's largest amplitude frequencies are shown as black.
@@ -57,6 +56,16 @@ class Drawing:
             return read_arrays(self.arrays)["images"]
         except ValueError as error:
             raise UserError(f"{error}; delete it and run again") from None
+
+    @property
+    def what(self) -> str:
+        """What the images are, in a word."""
+        return "weights" if self.kind == WEIGHTS else "units"
+
+    def describe_failures(self) -> list[str]:
+        """A line for every unit that was skipped."""
+        steps = self.failures.items()
+        return [f"unit {unit} of {self.tap} was not finite at step {step}; skipped" for unit, step in steps]
 
     def labels(self) -> list[str]:
         """A line for every image: unit, and value or failure."""
@@ -113,11 +122,11 @@ def measure_variations(images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
 
     Returns: domain of `DOMAINS` -> reading -> float64 [images], nan where an image is not finite.
     """
-    found = {domain: {reading: np.full(len(images), np.nan) for reading in _READINGS} for domain in DOMAINS}
+    found = {domain: {reading: np.full(len(images), np.nan) for reading in READINGS} for domain in DOMAINS}
     finite = np.isfinite(images).all(axis=(1, 2, 3))
     views = {"pixels": images[finite], "frequencies": fourier_amplitude(images[finite])}
     for domain, view in views.items():
-        for reading in _READINGS:
+        for reading in READINGS:
             found[domain][reading][finite] = total_variation(view, reading=reading)
     return found
 
@@ -137,7 +146,7 @@ def read_drawing(path: pathlib.Path) -> Drawing:
             values=np.array(stored["values"], float),
             failures={int(unit): step for unit, step in stored["failures"].items()},
             variations={
-                domain: {reading: np.array(stored["total_variation"][domain][reading], float) for reading in _READINGS}
+                domain: {reading: np.array(stored["total_variation"][domain][reading], float) for reading in READINGS}
                 for domain in DOMAINS
             },
             arrays=path.with_suffix(".npz"),
@@ -180,6 +189,17 @@ def format_drawings(table: pd.DataFrame) -> str:
 def _mean(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else float("nan")
+
+
+def plot_drawing(drawing: Drawing, *, name: str) -> Figure:
+    """The sheet of a tap's images.
+
+    Args:
+      drawing: the images.
+      name: of the run or network.
+    """
+    title = f"{name}\n{drawing.what} of {drawing.tap}, and their Fourier amplitudes"
+    return plot_sheet(drawing.images(), drawing.labels(), title=title)
 
 
 def plot_sheet(images: np.ndarray, labels: Sequence[str], *, title: str) -> Figure:

@@ -28,7 +28,7 @@ from tfunits.statistics.ensembles import (
     ensemble_wrong,
 )
 from tfunits.statistics.gains import Gain, gain
-from tfunits.statistics.images import fourier_amplitude, total_variation
+from tfunits.statistics.images import READINGS, fourier_amplitude, total_variation
 from tfunits.statistics.moments import PRECISIONS, Moments, StreamingMoments
 from tfunits.statistics.permutation import PermutationTest, holm, permutation_test, tail_probability
 from tfunits.statistics.power_laws import PowerLaw, PowerLawInterval, bootstrap_power_law, fit_power_law
@@ -53,6 +53,7 @@ from tfunits.statistics.units import (
 )
 
 __all__ = [
+    "READINGS",
     "CONSTANT_VARIATION",
     "CORRELATION_FLOOR",
     "FITTED_ERROR",

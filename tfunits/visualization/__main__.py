@@ -71,14 +71,9 @@ def _draw(source: DrawingSource, options: VisualizationConfig) -> None:
         found = {}
         for drawing in drawings:
             found[drawing.tap] = drawing
-            what = "weights" if drawing.kind == reports.WEIGHTS else "units"
-            title = f"{name}: {what} of {drawing.tap}, and their Fourier amplitudes"
-            figure = reports.plot_sheet(drawing.images(), drawing.labels(), title=title)
             path = folder / f"{reports.file_stem(drawing.tap)}.png"
-            write_figure(path, figure, _FIGURE_DPI)
-            print(path, flush=True)
-            for unit, step in drawing.failures.items():
-                print(f"unit {unit} of {drawing.tap} was not finite at step {step}; skipped", flush=True)
+            write_figure(path, reports.plot_drawing(drawing, name=name), _FIGURE_DPI)
+            print("\n".join([str(path), *drawing.describe_failures()]), flush=True)
     except UserError:
         raise
     except ValueError as error:
