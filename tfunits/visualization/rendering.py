@@ -136,11 +136,11 @@ def render(
         for block, passes in blocks:
             ascent = _Ascent(
                 network, block, param, chain, copies=copies, learning_rate=learning_rate,
-                redirected_steps=min(redirected_steps, steps), seed=seed,
+                steps=steps, redirected_steps=redirected_steps, seed=seed,
             )  # fmt: skip
             for members in passes:
                 order = [number for group in members for number in group]
-                found = ascent.run([[objectives[number] for number in group] for group in members], steps, bar.update)
+                found = ascent.run([[objectives[number] for number in group] for group in members], bar.update)
                 images[order], values[order], history[:, order] = found
     return _finish(objectives, images, values, history)
 
@@ -234,12 +234,12 @@ class _Ascent:
 
     def __init__(
         self, network: Network, block: Sequence[_Group], param: Parameterization,
-        transforms: Sequence[_transforms.Transform], *, copies: int, learning_rate: float, redirected_steps: int,
-        seed: int,
+        transforms: Sequence[_transforms.Transform], *, copies: int, learning_rate: float, steps: int,
+        redirected_steps: int, seed: int,
     ) -> None:  # fmt: skip
         self._network, self._block, self._param = network, block, param
         self._copies, self._learning_rate, self._seed = copies, learning_rate, seed
-        self._redirected_steps = redirected_steps
+        self._steps, self._redirected_steps = steps, min(steps, redirected_steps)
         self._keys = [list(group.keys.values()) for group in block]
         all_keys = [key for keys in self._keys for key in keys]
         self._fit = [] if block[0].reads_any_size else [_transforms.crop_or_pad(*network.sides(param))]
@@ -260,8 +260,8 @@ class _Ascent:
         # Numbers, and the means and mean squares of their gradients; kept between steps, which change them in place.
         self._state = [[_variable(spec) for spec in numbers] for _ in range(3)]
         step = tf.TensorSpec([], tf.int32)
-        self._redirected = compiled(self._step_redirected, step) if redirected_steps else None
-        self._plain = compiled(self._step, step)
+        self._redirected = compiled(self._step_redirected, step) if self._redirected_steps > 0 else None
+        self._plain = compiled(self._step, step) if steps > self._redirected_steps else None
         self._evaluate = compiled(self._look)
 
     def _explain(self, error: Exception) -> ValueError:
@@ -276,7 +276,7 @@ class _Ascent:
         )
 
     def run(
-        self, objectives: Sequence[Sequence[Objective]], steps: int, report: Callable[[int], Any]
+        self, objectives: Sequence[Sequence[Objective]], report: Callable[[int], Any]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Optimise: images [objectives, copies, ...], values [objectives], history [steps, objectives]."""
         counts = tf.constant([len(group) * self._copies for group in objectives], tf.int32)
@@ -292,7 +292,7 @@ class _Ascent:
                 variable.assign(column if part == 0 else np.zeros_like(column))
         history = []
         try:
-            for step in range(steps):
+            for step in range(self._steps):
                 advance = self._redirected if step < self._redirected_steps else self._plain
                 history.append(advance(counts, parameters, tf.constant(step)))
                 report(1)
