@@ -1,0 +1,71 @@
+"""What a grid's end says: tables, notes and where the results are."""
+
+import pathlib
+from collections.abc import Sequence
+
+from tfunits import reports
+from tfunits.artifacts import RunDir, read_json
+from tfunits.configs import ExecutionConfig, ExperimentConfig, run_id, short_hash
+from tfunits.experiments.visualizing import read_drawn_run
+
+
+def print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:
+    """Tables of a run, or of a grid with its report, and where they lie."""
+    measure = experiments[0].measure
+    records = [reports.read_run(RunDir.of(config, execution.run_root), measure) for config in experiments]
+    root = pathlib.Path(execution.run_root)
+    print()
+    if len(records) == 1:
+        table = reports.run_table(records[0], measure)
+        if len(table):
+            print(reports.format_table(table))
+            print("\n".join(reports.run_notes(records[0], measure)) + "\n")
+        for name, more in reports.further_tables(records[0], measure).items():
+            print(f"{name}\n{reports.format_table(more)}\n")
+        _print_drawings(experiments, execution)
+        _print_accuracies(records[0])
+        print(f"run directory: {records[0].run_dir.path}")
+    else:
+        folder = root / f"grid-{short_hash([run_id(config) for config in experiments])}"
+        grid = reports.report_grid(records, measure, folder, untrained=reports.find_untrained(records, root, measure))
+        print(reports.format_table(grid.table.dropna(axis=1, how="all"), index=False))
+        if len(grid.gains):
+            print("\ngains per doubling of width:")
+            print(reports.format_table(grid.gains, index=False))
+        files = [*grid.files, *_print_drawings(experiments, execution, folder)]
+        print(f"\ngrid report: {', '.join(str(path) for path in files)}")
+    print(f"TensorBoard:   tensorboard --logdir {root}")
+
+
+def _print_drawings(
+    experiments: Sequence[ExperimentConfig], execution: ExecutionConfig, folder: pathlib.Path | None = None
+) -> list[pathlib.Path]:
+    """Tables of what was drawn, and of a grid the width test, whose files are returned."""
+    if "visualize" not in (execution.steps or ()):
+        return []
+    options = experiments[0].visualization
+    runs = [read_drawn_run(RunDir.of(config, execution.run_root), config) for config in experiments]
+    for run in runs:
+        if run.drawings:
+            print(f"\nimages of {run.name} (total variation: {options.variation})")
+            print(reports.format_drawings(reports.drawing_table(run.drawings, options.variation)))
+    text, files = reports.report_widths(runs, options, folder) if folder else ("", [])
+    if text:
+        print(f"\nthin against wide networks:\n{text}")
+    sheets = [RunDir(pathlib.Path(execution.run_root) / run.name).figures for run in runs if run.drawings]
+    if sheets:
+        print(f"\nsheets of images: {sheets[0]}" + (f" and {len(sheets) - 1} more" if len(sheets) > 1 else ""))
+    return files
+
+
+def _print_accuracies(record: reports.RunRecord) -> None:
+    if record.accuracy:
+        values = ", ".join(f"{split} {scores['accuracy']:.4f}" for split, scores in record.accuracy.items())
+        print(f"accuracy:      {values}")
+    elif record.run_dir.is_done("train") and (last := read_json(record.run_dir.done_file("train"))["history"]):
+        shown = {name: value for name, value in last.items() if name.endswith(("_accuracy", "_loss"))}
+        print(
+            f"last epoch:    {', '.join(f'{name} {value:.4f}' for name, value in shown.items() if value is not None)}"
+        )
+    if record.chosen_weight_decay is not None:
+        print(f"weight decay:  {record.chosen_weight_decay:g}, chosen by validation")
