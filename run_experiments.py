@@ -29,19 +29,18 @@ def _run(argv: list[str]) -> int:
     if registry["version"].value:
         print(f"tfunits {__version__}")
         return 0
-    request = command_line.read_command_line(registry)
-    print(request.describe_data(), flush=True)
-    request.check_data()
+    requests = command_line.read_requests(registry, argv)
+    for text in dict.fromkeys(request.describe_data() for request in requests):
+        print(text, flush=True)
+    if len(requests) == 1:
+        requests[0].check_data()
     # Schedulers of jobs end them so; the run is then marked interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     cluster = parse_cluster(os.environ.pop("TF_CONFIG", None))
     import_tensorflow()
     from tfunits import experiments
 
-    if request.plan:
-        experiments.plan_grid(request.experiments, request.execution)
-        return 0
-    return experiments.run_grid(request.experiments, request.execution, cluster=cluster)
+    return experiments.carry_out_requests(requests, cluster=cluster)
 
 
 if __name__ == "__main__":

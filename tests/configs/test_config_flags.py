@@ -18,7 +18,7 @@ OTHER_FLAGS = ["grid", "plan", "small", "help", "version"]
 PAPERS = [(model, name) for model, known in MODELS.items() for name in known.papers_dataset_name.split(" or ")]
 
 
-def read(*arguments: str) -> flags.CommandLine:
+def read(*arguments: str) -> flags.Request:
     """What a command line asks for."""
     registry = flags.make_flags()
     flags.parse(registry, ["run_experiments.py", *arguments])

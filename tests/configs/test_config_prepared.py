@@ -17,7 +17,7 @@ from tfunits.configs import (
     resolve_data_dir,
     run_id,
 )
-from tfunits.configs.flags import CommandLine
+from tfunits.configs.flags import Request
 
 PREPARED = {"cifar10": "cifar10", "cifar100": "cifar100", "mnist": "mnist", "mnist_parity": "mnist",
             "imagenet2012": "imagenet2012"}  # fmt: skip
@@ -131,14 +131,12 @@ def test_without_a_folder_it_is_that_of_tensorflow_datasets(monkeypatch: pytest.
     assert "--data_dir=/home/someone/tensorflow_datasets`" in describe_missing("mnist", None)
 
 
-def request_of(
-    tmp_path: pathlib.Path, *, plan: bool = False, datasets: tuple = ("cifar10",), **how: object
-) -> CommandLine:
+def request_of(tmp_path: pathlib.Path, *, plan: bool = False, datasets: tuple = ("cifar10",), **how: object) -> Request:
     """A command line whose prepared data would lie in an empty folder."""
     (tmp_path / "data").mkdir(exist_ok=True)
     configs = resolve_all({"model": "alexnet", "dataset": name} for name in datasets)
     execution = ExecutionConfig(data_dir=str(tmp_path / "data"), run_root=str(tmp_path / "runs"), **how)
-    return CommandLine(experiments=tuple(configs), execution=execution, plan=plan, dataset_given=True)
+    return Request(experiments=tuple(configs), execution=execution, plan=plan, dataset_given=True)
 
 
 def test_missing_data_are_refused_before_anything_is_run(tmp_path: pathlib.Path) -> None:

@@ -6,7 +6,7 @@ from tfunits.configs import DATASETS, MODELS, UserError, flags, resolve, run_id
 from tfunits.configs.small import shrink
 
 
-def read(*arguments: str) -> flags.CommandLine:
+def read(*arguments: str) -> flags.Request:
     registry = flags.make_flags()
     flags.parse(registry, ["program", *arguments])
     return flags.read_command_line(registry)

@@ -25,11 +25,13 @@ from tfunits.configs.facts import (
     ModelFacts,
     find_dataset,
 )
+from tfunits.configs.figures import ALL_FIGURES, find_flagfiles, list_figures
 from tfunits.configs.folders import Folder, list_images
 from tfunits.configs.grids import expand, resolve_all
 from tfunits.configs.image_forms import ImageForm, find_image_form
 from tfunits.configs.keeping import KeepRule, parse_keep_rule
 from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, find_prepared, is_prepared, resolve_data_dir
+from tfunits.configs.request import Request
 from tfunits.configs.resolve import (
     as_dict,
     canonical_json,
@@ -43,6 +45,10 @@ from tfunits.configs.resolve import (
 from tfunits.configs.sources import DrawingSource, read_drawing_flags
 
 __all__ = [
+    "list_figures",
+    "find_flagfiles",
+    "Request",
+    "ALL_FIGURES",
     "DATASETS",
     "DEFAULT_STEPS",
     "DOWNLOAD_HOSTS",

@@ -2,8 +2,6 @@
 
 import dataclasses
 import difflib
-import json
-import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,70 +18,19 @@ from tfunits.configs.experiment import (
     expected_value,
     value_type,
 )
+from tfunits.configs.figures import find_flagfiles
 from tfunits.configs.grids import expand, resolve_all
 from tfunits.configs.image_forms import find_image_form
 from tfunits.configs.keeping import parse_keep_rule
-from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, is_prepared, resolve_data_dir
+from tfunits.configs.prepared import resolve_data_dir
 from tfunits.configs.presets import PRESET_FIELDS
-from tfunits.configs.resolve import experiment_fields, run_id
+from tfunits.configs.request import Request
+from tfunits.configs.resolve import experiment_fields
 from tfunits.configs.small import shrink
 
 # Values of several names inside one grid axis: --regularizers=none,augmentation+dropout.
 _COMBINATION_FIELDS = ("regularizers",)
 _HELP_WIDTH = 100
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CommandLine:
-    """What a command line asks for.
-
-    Attributes:
-      experiments: the runs of the grid, each once.
-      execution: where and how they are carried out.
-      plan: whether only the grid is to be printed.
-      dataset_given: whether the data set was chosen, or is the embedded default.
-    """
-
-    experiments: tuple[ExperimentConfig, ...]
-    execution: ExecutionConfig
-    plan: bool
-    dataset_given: bool
-
-    def describe_data(self) -> str:
-        """The first lines of a run, one a network and data set: which data, and which the papers used."""
-        return "\n".join(dict.fromkeys(self._describe(config) for config in self.experiments))
-
-    def _describe(self, config: ExperimentConfig) -> str:
-        data = config.data.dataset_facts
-        chosen = ", the embedded default" if data.embedded and not self.dataset_given else ""
-        line = f"data: {config.data.dataset}{chosen} ({data.description})"
-        if config.model.is_file:
-            return line
-        papers = facts.MODELS[config.model.model]
-        if config.data.dataset in papers.papers_dataset_name.split(" or "):
-            return line
-        flag = f"--dataset={papers.papers_dataset_name}"
-        return f"{line}; the papers trained {config.model.model} on {papers.papers_dataset} ({flag})"
-
-    def check_data(self) -> None:
-        """Raise `UserError` with the command that prepares it if a run's data set is not there and is to be read."""
-        if self.plan or self.execution.steps == ("report",):
-            return
-        for config in self.experiments:
-            if self.execution.download and config.data.dataset_facts.prepared in DOWNLOAD_HOSTS:
-                continue
-            if not is_prepared(config.data.dataset, self.execution.data_dir) and not self._is_finished(config):
-                raise UserError(
-                    describe_missing(config.data.dataset, self.execution.data_dir, download=self.execution.download)
-                )
-
-    def _is_finished(self, config: ExperimentConfig) -> bool:
-        """Whether a run's own status says so: it reads no data again."""
-        try:
-            status = json.loads((pathlib.Path(self.execution.run_root) / run_id(config) / "status.json").read_text())
-        except (OSError, ValueError):
-            return False
-        return isinstance(status, dict) and status.get("state") == "finished"
 
 
 class _FieldParser(absl_flags.ArgumentParser):
@@ -151,6 +98,12 @@ def make_flags() -> absl_flags.FlagValues:
         'axes of one grid, e.g. "model=mlp size=0.25,1"; repeat the flag for a union of grids over the common flags',
         flag_values=registry,
     )  # fmt: skip
+    absl_flags.DEFINE_string(
+        "figure", None,
+        "redraw a figure of a paper, e.g. frivolous/fig4c, from training to plot, with the flags of "
+        "flags/<figure>.flags; all for every one; with --steps=report, from what is there",
+        flag_values=registry,
+    )  # fmt: skip
     for name, help in (
         ("plan", "print the grid and what of it is done, and run nothing"),
         ("small", "the same on embedded data: short training, sizes up to 1, two seeds"),
@@ -210,7 +163,28 @@ def _one_line(error: Exception) -> str:
     return text.replace("ERROR:: Unable to open flagfile:", "--flagfile: expected a readable file;")
 
 
-def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
+def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[Request]:
+    """What a command line asks for: one grid, or one a figure.
+
+    Args:
+      registry: holds the parsed command line.
+      argv: the same command line; flags in it win over those of a figure's flagfile.
+
+    Raises:
+      UserError: no such figure, or as `read_command_line`.
+    """
+    figure = registry["figure"].value
+    if figure is None:
+        return [read_command_line(registry)]
+    requests = []
+    for name, path in find_flagfiles(figure).items():
+        own = make_flags()
+        parse(own, [argv[0], f"--flagfile={path}", *argv[1:]])
+        requests.append(dataclasses.replace(read_command_line(own), figure=name))
+    return requests
+
+
+def read_command_line(registry: absl_flags.FlagValues) -> Request:
     """The grid of experiments that parsed flags stand for.
 
     Raises:
@@ -240,7 +214,7 @@ def read_command_line(registry: absl_flags.FlagValues) -> CommandLine:
     _check_kept_epochs(execution, experiments)
     if "visualize" in (execution.steps or ()):
         _check_drawn(experiments)
-    return CommandLine(
+    return Request(
         experiments=experiments,
         execution=execution,
         plan=registry["plan"].value,
@@ -297,7 +271,7 @@ def help_text(registry: absl_flags.FlagValues, usage: str) -> str:
         {
             "What is run": list(experiment_fields().values()),
             "Where and how": list(dataclasses.fields(ExecutionConfig)),
-            "Other": ["grid", "plan", "small", "help", "version"],
+            "Other": ["grid", "figure", "plan", "small", "help", "version"],
         },
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 _MODULES = {
     "STEP_FUNCTIONS": "steps",
+    "carry_out_requests": "figures",
     "Run": "run",
     "load_file": "load",
     "load_model": "load",

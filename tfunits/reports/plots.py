@@ -14,7 +14,7 @@ from tfunits.statistics import AblationCurve, UnitStatistics, gain
 
 # Okabe and Ito's palette, which the colour-blind can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-_MARKERS = "osD^vP*X"
+MARKERS = "osD^vP*X"
 PANEL_INCHES = 3.4
 # Kind of unit, with its order where it is not random -> what an ablation does.
 ABLATED = {
@@ -157,7 +157,7 @@ def plot_against_width(
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(measures))), measures, strict=True):
         part = frame[frame["measure"] == name]
         gains = []
-        for curve, color, marker in zip(curves, colors_for(len(curves)), _cycle(_MARKERS, len(curves)), strict=True):
+        for curve, color, marker in zip(curves, colors_for(len(curves)), _cycle(MARKERS, len(curves)), strict=True):
             grouped = part[part["curve"] == curve].groupby("size")["value"]
             mean, std = grouped.mean(), grouped.std(ddof=1)
             if mean.empty:
@@ -167,7 +167,7 @@ def plot_against_width(
             gains.append(gain(mean.to_dict(), skip_first=name in skip_first).value)
         axes.set_xscale("log", base=2)
         sizes = sorted(frame["size"].unique())
-        axes.set_xticks(sizes, [_size_label(size) for size in sizes])
+        axes.set_xticks(sizes, [size_label(size) for size in sizes])
         axes.minorticks_off()
         axes.set(xlabel="width (size)", ylabel=_LABELS.get(name, name))
         _scale_growth(axes, name, part["value"], gains)
@@ -195,7 +195,8 @@ def _scale_growth(axes: matplotlib.axes.Axes, name: str, values: pd.Series, gain
         axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=8)
 
 
-def _size_label(size: float) -> str:
+def size_label(size: float) -> str:
+    """A width multiplier as a tick's label: 1/4, 1, 4."""
     return f"1/{1 / size:g}" if size < 1 and 1 / size == int(1 / size) else f"{size:g}"
 
 

@@ -1,0 +1,99 @@
+"""What a command line asks for, carried out: a grid, or figures of papers from training to plot."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+from tfunits import reports
+from tfunits.artifacts import RunDir
+from tfunits.configs import Cluster, ExperimentConfig, Request, UserError
+from tfunits.experiments.plan import plan_grid
+from tfunits.experiments.runner import run_grid
+from tfunits.reports import figures
+from tfunits.reports.figures import Figure, Runs
+
+_EXIT_FAILED = 1
+# Below --run_root.
+_FOLDER = "figures"
+# What draws and trains nothing.
+_DRAWING_ONLY = ("report",)
+
+
+def carry_out_requests(requests: Sequence[Request], *, cluster: Cluster | None = None) -> int:
+    """Plan or run every grid, and draw its figure where one is asked for.
+
+    Args:
+      requests: of one command line; several are figures; one whose data are not there is named and passed over.
+      cluster: machines that train together; None for this one.
+
+    Returns: 0 if all is finished and drawn, else 1.
+
+    Raises:
+      UserError: a mistake that concerns the only request.
+    """
+    codes = []
+    for number, request in enumerate(requests, start=1):
+        if request.figure and len(requests) > 1:
+            print(f"\n({number}/{len(requests)}) {request.figure}", flush=True)
+        try:
+            request.check_data()
+            codes.append(_carry_out(request, cluster))
+        except UserError as error:
+            if len(requests) == 1:
+                raise
+            print(f"{request.figure}: {error}", file=sys.stderr, flush=True)
+            codes.append(_EXIT_FAILED)
+    return max(codes)
+
+
+def _carry_out(request: Request, cluster: Cluster | None) -> int:
+    if request.plan:
+        plan_grid(request.experiments, request.execution)
+        return 0
+    if request.figure is None:
+        return run_grid(request.experiments, request.execution, cluster=cluster)
+    figure, code = figures.FIGURES[request.figure], 0
+    if request.execution.steps != _DRAWING_ONLY:
+        code = run_grid(request.experiments, request.execution, cluster=cluster)
+        for experiments in _further_experiments(figure, request):
+            execution = dataclasses.replace(request.execution, steps=("measure",))
+            code = max(code, run_grid(experiments, execution, cluster=cluster))
+    if cluster and not cluster.is_chief:
+        return code
+    return max(code, _draw(figure, request))
+
+
+def _read(request: Request) -> tuple[Runs, list[str]]:
+    """The measured runs of a figure, and the names of those that are missing."""
+    measure, records, missing = request.experiments[0].measure, [], []
+    for config in request.experiments:
+        run_dir = RunDir.of(config, request.execution.run_root)
+        record = reports.read_run(run_dir, measure) if run_dir.config_file.is_file() else None
+        if record is None or not record.accuracy:
+            missing.append(run_dir.name)
+        else:
+            records.append(record)
+    return Runs(records=records, measure=measure), missing
+
+
+def _further_experiments(figure: Figure, request: Request) -> Iterator[list[ExperimentConfig]]:
+    """Of every further way of measuring, the chosen runs measured so."""
+    if not figure.further:
+        return
+    runs, _ = _read(request)
+    chosen = figure.choose(runs) if figure.choose else runs
+    for fields in figure.further:
+        measure = dataclasses.replace(request.experiments[0].measure, **fields)
+        yield [dataclasses.replace(record.config, measure=measure) for record in chosen.records]
+
+
+def _draw(figure: Figure, request: Request) -> int:
+    """Draw a figure and say what its claims give; 1 if runs are missing."""
+    runs, missing = _read(request)
+    folder = pathlib.Path(request.execution.run_root) / _FOLDER
+    files = figures.draw_figure(figure, runs, folder)
+    for name in missing:
+        print(f"{figure.name}: {name} is missing; without --steps=report it is run", file=sys.stderr)
+    print(f"figure:        {', '.join(map(str, files))}", flush=True)
+    return _EXIT_FAILED if missing else 0

@@ -1,0 +1,11 @@
+"""Every figure and table of the papers, and what they claim about them."""
+
+from tfunits.reports.figures import frivolous
+from tfunits.reports.figures.drawing import draw_figure
+from tfunits.reports.figures.figure import Curve, Figure, Panel
+from tfunits.reports.figures.runs import Runs
+
+# <paper>/<figure> -> the figure.
+FIGURES: dict[str, Figure] = {figure.name: figure for figure in frivolous.FIGURES}
+
+__all__ = ["FIGURES", "Curve", "Figure", "Panel", "Runs", "draw_figure"]

@@ -1,0 +1,68 @@
+"""A figure's files: picture as PNG and PDF, and the numbers behind every panel as CSV."""
+
+import pathlib
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+
+from tfunits.artifacts import replacing, write_figure, write_table
+from tfunits.reports.figures.figure import Figure
+from tfunits.reports.figures.runs import Runs
+from tfunits.reports.plots import PANEL_INCHES
+
+_DPI = 130
+_MOST_COLUMNS = 4
+
+
+def draw_figure(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Draw a figure from what its runs hold.
+
+    Args:
+      figure: of `FIGURES`.
+      runs: the figure's, of which it chooses.
+      folder: where `<name>.png`, `<name>.pdf` and `<name>.csv` go.
+
+    Returns: the files.
+    """
+    tables = [panel.tabulate(runs) for panel in figure.panels]
+    picture = plot_figure(figure, tables)
+    path = folder / figure.name
+    files = [path.with_name(f"{path.name}{suffix}") for suffix in (".png", ".pdf", ".csv")]
+    write_figure(files[0], picture, _DPI)
+    with replacing(files[1]) as temporary:
+        # Without a date, equal numbers give an equal file.
+        picture.savefig(temporary, format="pdf", metadata={"CreationDate": None})
+    write_table(files[2], join_tables(figure, tables))
+    return files
+
+
+def plot_figure(figure: Figure, tables: list[pd.DataFrame]) -> matplotlib.figure.Figure:
+    """The picture of a figure whose panels hold these numbers; a panel without numbers says so."""
+    count = len(figure.panels)
+    columns = min(count, _MOST_COLUMNS)
+    rows = -(-count // columns)
+    picture = matplotlib.figure.Figure(
+        figsize=(1.1 * PANEL_INCHES * columns, 1.05 * PANEL_INCHES * rows), layout="constrained"
+    )
+    axes = np.ravel(picture.subplots(rows, columns, squeeze=False))
+    for panel, table, one in zip(figure.panels, tables, axes, strict=False):
+        if table.empty:
+            one.text(0.5, 0.5, "not measured", ha="center", va="center", color="grey", transform=one.transAxes)
+            one.set(title=panel.title, xticks=[], yticks=[])
+        else:
+            panel.plot(one, table)
+    for one in axes[count:]:
+        one.remove()
+    lines = {label: line for one in picture.axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
+    if len(lines) > 1:
+        picture.legend(lines.values(), lines, loc="outside lower center", ncols=min(6, len(lines)), fontsize=7)
+    picture.suptitle(f"{figure.name}: {figure.title}", fontsize=10)
+    return picture
+
+
+def join_tables(figure: Figure, tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """The numbers of all panels, with a column that says which: a, b, c, ..., as papers letter them."""
+    lettered = [table.assign(panel=chr(ord("a") + number)) for number, table in enumerate(tables[: len(figure.panels)])]
+    joined = pd.concat(lettered, ignore_index=True)
+    return joined[["panel", *(name for name in joined.columns if name != "panel")]]

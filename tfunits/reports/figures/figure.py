@@ -1,0 +1,67 @@
+"""What a figure of a paper is: runs, panels, and what the paper claims about it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import matplotlib.axes
+import pandas as pd
+
+from tfunits.reports.figures.runs import Runs
+
+
+class Panel(Protocol):
+    """One panel of a figure: numbers first, then their picture.
+
+    Attributes:
+      title: above the panel.
+    """
+
+    title: str
+
+    def tabulate(self, runs: Runs) -> pd.DataFrame:
+        """The numbers behind the panel, tidy; empty where the runs do not have them."""
+
+    def plot(self, axes: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
+        """Draw what `tabulate` returned."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line of a panel: which runs, and which tap of them.
+
+    Attributes:
+      label: in the legend.
+      settings: field -> value, as `Runs.where` takes them.
+      tap: None for the panel's own.
+    """
+
+    label: str
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tap: str | None = None
+
+    def choose(self, runs: Runs) -> Runs:
+        """The curve's runs."""
+        return runs.where(**self.settings)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A figure or table of a paper.
+
+    Attributes:
+      name: <paper>/<figure>, also the name of its flagfile below flags/.
+      title: what it shows, in our words.
+      panels: in order.
+      claims: ids of what the papers claim about it, of `CLAIMS`.
+      choose: which of the runs are drawn, where a grid holds candidates of which one is chosen (such as learning
+        rates): from all runs to those chosen; None for all.
+      further: further ways in which the chosen runs are measured: fields of `MeasureConfig`, one mapping a way.
+    """
+
+    name: str
+    title: str
+    panels: Sequence[Panel]
+    claims: Sequence[str] = ()
+    choose: Callable[[Runs], Runs] | None = None
+    further: Sequence[Mapping[str, Any]] = ()

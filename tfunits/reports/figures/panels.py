@@ -1,0 +1,109 @@
+"""Kinds of panels."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import matplotlib.axes
+import matplotlib.ticker
+import numpy as np
+import pandas as pd
+
+from tfunits.configs import NETWORK
+from tfunits.reports.figures.figure import Curve
+from tfunits.reports.figures.runs import Runs
+from tfunits.reports.plots import MARKERS, colors_for, size_label, tidy
+from tfunits.statistics import gain
+
+# Measure -> label of its axis.
+LABELS = {
+    "accuracy": "test accuracy",
+    "area": "area under ablation curve",
+    "compressibility": "compressibility (%)",
+    "non_prunability": "non-prunable units / units at size 4",
+    "non_redundancy": "non-redundant units / units at size 4",
+    "prunability": "prunable units / units at size 4",
+    "redundancy": "redundant units / units at size 4",
+    "similarity": "similar units per unit",
+}
+# Measures drawn on a logarithmic axis, with their gains written in.
+GROWING = ("prunability", "redundancy", "non_prunability", "non_redundancy")
+_CAP_SIZE = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WidthPanel:
+    """A measure against the width multiplier: a line a curve, error bars over seeds, log2 axes for what grows.
+
+    Attributes:
+      measure: as `reports.load` names it.
+      curves: the lines.
+      title: above the panel.
+      tap: of which the measure is read, for curves that name none.
+      x: the setting on the abscissa.
+      split: where the measure is read; None for the first measured split (accuracy: test).
+    """
+
+    measure: str
+    curves: Sequence[Curve]
+    title: str = ""
+    tap: str = NETWORK
+    x: str = "size"
+    split: str | None = None
+
+    def tabulate(self, runs: Runs) -> pd.DataFrame:
+        """Columns curve, measure, x, mean, std (n - 1; missing for one seed), seeds (how many), untrained (mean)."""
+        parts = []
+        for curve in self.curves:
+            chosen, tap = curve.choose(runs), curve.tap or self.tap
+            options = {"tap": tap, "split": self.split, "x": self.x}
+            table = _summarize(chosen.trained.values(self.measure, **options))
+            untrained = _summarize(chosen.baseline().values(self.measure, **options))["mean"].rename("untrained")
+            parts.append(table.join(untrained).reset_index().assign(curve=curve.label, measure=self.measure))
+        columns = ["curve", "measure", "x", "mean", "std", "seeds", "untrained"]
+        return pd.concat(parts, ignore_index=True)[columns].rename(columns={"x": self.x})
+
+    def plot(self, axes: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
+        """A line a curve; the gains of all curves as g_max and g_min."""
+        labels = [curve.label for curve in self.curves]
+        gains = []
+        for number, (label, color) in enumerate(zip(labels, colors_for(len(labels)), strict=True)):
+            part = table[table["curve"] == label].set_index(self.x)
+            if part.empty:
+                continue
+            bars = None if part["std"].isna().all() else part["std"]
+            axes.errorbar(
+                part.index.astype(float), part["mean"], yerr=bars, color=color, marker=MARKERS[number % len(MARKERS)],
+                ms=4, capsize=_CAP_SIZE, label=label,
+            )  # fmt: skip
+            gains.append(gain(part["mean"].to_dict()).value)
+        draw_widths(axes, sorted(table[self.x].unique()))
+        axes.set(ylabel=LABELS.get(self.measure, self.measure), title=self.title)
+        if self.measure in GROWING:
+            draw_gains(axes, gains)
+            if len(table) and (table["mean"] > 0).all():
+                axes.set_yscale("log", base=2)
+                axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:.3g}"))
+        tidy(axes)
+
+
+def _summarize(values: pd.DataFrame) -> pd.DataFrame:
+    """Mean, standard deviation and number of the seeds at every x."""
+    grouped = values.groupby("x")["value"]
+    return pd.DataFrame({"mean": grouped.mean(), "std": grouped.std(ddof=1), "seeds": grouped.count()})
+
+
+def draw_widths(axes: matplotlib.axes.Axes, sizes: Sequence[float]) -> None:
+    """A log2 abscissa with a tick a size."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [size_label(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("width (size)")
+
+
+def draw_gains(axes: matplotlib.axes.Axes, gains: Sequence[float]) -> None:
+    """Largest and smallest gain per doubling, written into a panel."""
+    known = [value for value in gains if not np.isnan(value)]
+    if known:
+        text = f"$g_{{max}}$ = {max(known):.2f}\n$g_{{min}}$ = {min(known):.2f}"
+        axes.text(0.03, 0.97, text if len(known) > 1 else f"$g$ = {known[0]:.2f}", transform=axes.transAxes,
+                  va="top", fontsize=8)  # fmt: skip
