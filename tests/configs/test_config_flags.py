@@ -14,7 +14,7 @@ from tfunits.configs.resolve import experiment_fields
 REPOSITORY = pathlib.Path(__file__).parents[2]
 FLAGS = list(experiment_fields())
 FLAGS += [field.name for field in dataclasses.fields(ExecutionConfig)]
-OTHER_FLAGS = ["grid", "plan", "small", "help", "version"]
+OTHER_FLAGS = ["grid", "figure", "plan", "small", "help", "version"]
 PAPERS = [(model, name) for model, known in MODELS.items() for name in known.papers_dataset_name.split(" or ")]
 
 

@@ -397,6 +397,9 @@ class MeasureConfig:
     measured_splits: tuple[str, ...] = option(
         ("test",), "splits that are measured", choices=facts.SPLITS, plain_list=True
     )
+    measured_examples: int | None = option(
+        None, "only the first so many examples of each split are measured, accuracy included", minimum=1
+    )
     ablation_unit: tuple[str, ...] = option(
         ("channel",),
         "what one unit of a convolution is in an ablation: a channel, or each location of it",

@@ -187,6 +187,25 @@ class Dataset:
         """Whether `epoch(augment=True)` has an augmentation to apply."""
         return self.preprocessing.augmentable
 
+    def first(self, count: int) -> Self:
+        """The same data with only the first examples of every split.
+
+        Args:
+          count: how many; a split that has fewer keeps them all.
+
+        Raises:
+          ValueError: fewer than 1, or data that are read from files.
+        """
+        if count < 1:
+            raise ValueError(f"count: expected at least 1, received {count}")
+        if not all(isinstance(part, Split) for part in self.splits.values()):
+            raise UserError(f"--measured_examples={count}: expected data held in memory, received {self.name}")
+        parts = {
+            name: part if len(part) <= count else Split(inputs=part.inputs[:count], labels=part.labels[:count])
+            for name, part in self.splits.items()
+        }
+        return dataclasses.replace(self, splits=parts)
+
     @property
     def train(self) -> tf.data.Dataset:
         """Training examples in their own order: batches of (inputs, labels), unshuffled, unaugmented."""

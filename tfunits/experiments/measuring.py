@@ -95,13 +95,14 @@ def _stability_settings(options: MeasureConfig) -> list[dict[str, Any]]:
 
 def _measure_accuracy(run: Run, model: keras.Model, _: Mapping[str, Any]) -> Found:
     """Accuracy and loss on every split; the trained network's outputs are kept beside."""
-    is_final = vars(run).get("model") is model
+    # The stored outputs are those of every example.
+    is_final = vars(run).get("model") is model and run.config.measure.measured_examples is None
     if is_final and run.run_dir.logits.exists():
         arrays = read_arrays(run.run_dir.logits)
     else:
-        sizes = {split: len(part) * run.data.num_classes for split, part in run.data.splits.items()}
+        sizes = {split: len(part) * run.measured_data.num_classes for split, part in run.measured_data.splits.items()}
         kept = [split for split in SPLITS if 0 < sizes.get(split, 0) <= _MOST_LOGITS]
-        found = training.predict_splits(model, {split: run.data.batches(split) for split in kept})
+        found = training.predict_splits(model, {split: run.measured_data.batches(split) for split in kept})
         outputs = {split: outputs for split, (outputs, _) in found.items()}
         arrays = {**outputs, **{f"{split}_labels": labels for split, (_, labels) in found.items()}}
         if is_final:
@@ -134,30 +135,30 @@ def _measure_ablation(run: Run, model: keras.Model, settings: Mapping[str, Any])
         measure = functools.partial(
             measures.ablation_curves, order=order, unit=settings["unit"], protocol=settings["protocol"]
         )
-    curves = measure(model, run.data, strategy=run.strategy, **common).to_dict()
+    curves = measure(model, run.measured_data, strategy=run.strategy, **common).to_dict()
     return {"taps": curves["taps"], "joint": curves["joint"]}, {}
 
 
 def _measure_units(run: Run, model: keras.Model, settings: Mapping[str, Any]) -> Found:
     options = {**settings, "max_rows": None if settings["max_rows"] == "all" else settings["max_rows"]}
-    found = measures.unit_statistics(model, run.data, strategy=run.strategy, **options)
+    found = measures.unit_statistics(model, run.measured_data, strategy=run.strategy, **options)
     arrays = {f"{tap}/{name}": a for tap, units in found.taps.items() for name, a in units.to_arrays().items()}
     return {"taps": {tap: {"units": u.num_units, "rows": u.num_rows} for tap, u in found.taps.items()}}, arrays
 
 
 def _measure_chunks(run: Run, model: keras.Model, settings: Mapping[str, Any]) -> Found:
-    found = measures.chunks(model, run.data, strategy=run.strategy, **settings)
+    found = measures.chunks(model, run.measured_data, strategy=run.strategy, **settings)
     return {"width": found.width, "sizes": found.sizes.tolist(), "errors": found.errors.tolist()}, found.to_arrays()
 
 
 def _measure_reconstruction(run: Run, model: keras.Model, settings: Mapping[str, Any]) -> Found:
-    found = measures.reconstruction(model, run.data, strategy=run.strategy, **settings)
+    found = measures.reconstruction(model, run.measured_data, strategy=run.strategy, **settings)
     return {"width": found.width, "sizes": found.sizes.tolist(), "rows": found.num_rows}, found.to_arrays()
 
 
 def _measure_dimension(run: Run, model: keras.Model, settings: Mapping[str, Any]) -> Found:
     try:
-        return measures.intrinsic_dimension(model, run.data, strategy=run.strategy, **settings).to_dict(), {}
+        return measures.intrinsic_dimension(model, run.measured_data, strategy=run.strategy, **settings).to_dict(), {}
     except ValueError as error:
         # A dead layer, or one of few different points, has no dimension; that is a result, and the next measure's turn.
         if not str(error).startswith("points: "):
@@ -167,13 +168,13 @@ def _measure_dimension(run: Run, model: keras.Model, settings: Mapping[str, Any]
 
 def _measure_kinds(run: Run, model: keras.Model, settings: Mapping[str, Any]) -> Found:
     options = {**settings, "max_rows": None if settings["max_rows"] == "all" else settings["max_rows"]}
-    found = measures.unit_kinds(model, run.data, strategy=run.strategy, **options).to_dict()
+    found = measures.unit_kinds(model, run.measured_data, strategy=run.strategy, **options).to_dict()
     return {"taps": found["taps"], "network": found["network"]}, {}
 
 
 def _measure_stability(run: Run, model: keras.Model, settings: Mapping[str, Any]) -> Found:
     loss = None if run.config.model.is_file else functools.partial(_losses, run)
-    found = measures.dropout_stability(model, run.data, loss=loss, strategy=run.strategy, **settings).to_dict()
+    found = measures.dropout_stability(model, run.measured_data, loss=loss, strategy=run.strategy, **settings).to_dict()
     return {key: value for key, value in found.items() if key != "settings"}, {}
 
 
@@ -200,8 +201,11 @@ MEASURES: Mapping[str, Measure] = {
 def _files(names: tuple[str, ...], options: MeasureConfig, epoch: int | None) -> Iterator[tuple[str, dict, str]]:
     """(measure, its settings, its file's name) of everything that some measures write."""
     mark = "" if epoch is None else f"@{epoch}"
+    # Named only where it is given, since settings name files of finished runs.
+    limit = {} if options.measured_examples is None else {"examples": options.measured_examples}
     for name in names:
-        for settings in MEASURES[name].settings(options):
+        for own in MEASURES[name].settings(options):
+            settings = {**own, **limit}
             yield name, settings, f"{name}{mark}-{short_hash(settings)}.json"
 
 
@@ -280,7 +284,7 @@ def _measure(run: Run, names: tuple[str, ...], load: Callable[[], keras.Model], 
             continue
         model = load()
         try:
-            values, arrays = measure.make(run, model, settings)
+            values, arrays = measure.make(run, model, {key: v for key, v in settings.items() if key != "examples"})
         except ValueError as error:
             # What a network cannot be asked takes nothing from the other measures.
             refused.append(f"{name}: {error}")

@@ -54,6 +54,12 @@ class Run:
             )
         return loaded
 
+    @functools.cached_property
+    def measured_data(self) -> datasets.Dataset:
+        """The examples that are measured."""
+        count = self.config.measure.measured_examples
+        return self.data if count is None else self.data.first(count)
+
     def build_model(self) -> keras.Model:
         """The network with its initial weights."""
         with self.strategy.scope():

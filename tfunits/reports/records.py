@@ -176,6 +176,8 @@ def _read_curves(stored: Mapping[str, Any]) -> dict[str, AblationCurve]:
 
 def _is_wanted(name: str, settings: dict[str, Any], measure: MeasureConfig) -> bool:
     """Whether a stored measure was made with the options asked for."""
+    if settings.get("examples") != measure.measured_examples:
+        return False
     if name == "ablation":
         return (
             settings["draws"], settings["levels"], settings["protocol"], settings["seed"],
