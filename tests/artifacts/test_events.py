@@ -110,7 +110,7 @@ def test_small_arrays_are_kept_whole_in_any_shape(rng: np.random.Generator) -> N
 
 
 def test_a_file_that_cannot_be_written_is_named_with_the_systems_reason(tmp_path: pathlib.Path) -> None:
-    """As on a full disk; TensorFlow's own error ends with the words "Could not flush"."""
+    """As on a full disk."""
     events = EventWriter(tmp_path / "tensorboard")
     events.scalars({"loss": 1.0}, 1)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -120,11 +120,12 @@ def test_a_file_that_cannot_be_written_is_named_with_the_systems_reason(tmp_path
             events.histograms({f"kernel{number}": np.arange(100.0) for number in range(20)}, 1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (error.value.strerror, error.value.filename) == ("File too large", str(tmp_path / "tensorboard"))
+    assert error.value.strerror == "File too large"
+    assert pathlib.Path(error.value.filename).parent == tmp_path / "tensorboard"
 
 
-def test_what_tensorflow_cannot_summarise_is_no_error_of_the_disk(events: EventWriter) -> None:
-    with pytest.raises(tf.errors.InvalidArgumentError):
+def test_what_cannot_be_summarised_is_no_error_of_the_disk(events: EventWriter) -> None:
+    with pytest.raises(ValueError, match="png: expected a PNG picture"):
         events.image("plot", b"no png", 0)
     with pytest.raises(ValueError, match="Expected scalar shape"):
         events.scalars({"loss": np.ones(2)}, 0)

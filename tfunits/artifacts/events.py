@@ -1,9 +1,12 @@
 """TensorBoard event files of one run."""
 
-import contextlib
-import errno
+import itertools
+import os
 import pathlib
-from collections.abc import Iterator, Mapping
+import socket
+import struct
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,19 @@ import numpy as np
 # Full histograms of 45 million weights cost 13 s a write (KERAS.md); these many values show the same shape.
 MAX_HISTOGRAM_VALUES = 10_000
 
+# What TensorBoard expects of a file of version 2; where a PNG file says its width and height.
+_FILE_VERSION = "brain.Event:2"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_SIZE = slice(16, 24)
+# Two writers of one process in one second have files of their own.
+_NUMBERS = itertools.count()
+
 
 class EventWriter:
     """Writes scalars, histograms, images and hyperparameters, all with step = epoch.
+
+    Each is in the file when its call returns. TensorFlow's own summaries take milliseconds a number, which is longer
+    than a small network takes for an epoch.
 
     Args:
       folder: the run's TensorBoard folder; a resumed run adds a file to it.
@@ -23,42 +36,59 @@ class EventWriter:
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
-        import tensorflow as tf
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._tf, self._folder = tf, folder
-        self._writer = tf.summary.create_file_writer(str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS)}.v2"
+        self._path = folder / name
+        self._writer = RecordWriter(self._path.open("xb"))
+        self._write(file_version=_FILE_VERSION)
 
-    @contextlib.contextmanager
-    def _writing(self, step: int) -> Iterator[None]:
-        """What the block summarises is in the file, with a step, when the block ends."""
+    def _write(self, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
         try:
-            with self._writer.as_default(step):
-                yield
+            self._writer.write(Event(wall_time=time.time(), **content).SerializeToString())
             self._writer.flush()
-        except self._tf.errors.OpError as error:
-            # TensorFlow says "<file>; <the system's reason>" and more lines.
-            place, _, reason = error.message.splitlines()[0].rpartition("; ")
-            if str(self._folder) not in place:
-                raise
-            raise OSError(errno.EIO, reason, str(self._folder)) from None
+        except OSError as error:
+            # Writing, unlike opening, does not say where the disk is full.
+            error.filename = error.filename or str(self._path)
+            raise
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write named numbers."""
-        with self._writing(step):
-            for name, value in values.items():
-                self._tf.summary.scalar(name, value)
+        from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+        for name, value in values.items():
+            self._write(summary=scalar_pb(name, value), step=step)
 
     def histograms(self, values: Mapping[str, np.ndarray], step: int) -> None:
         """Write histograms of arrays, each thinned evenly to at most `MAX_HISTOGRAM_VALUES` values."""
-        with self._writing(step):
-            for name, array in values.items():
-                self._tf.summary.histogram(name, thin_out(array))
+        from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+
+        for name, array in values.items():
+            self._write(summary=histogram_pb(name, thin_out(array)), step=step)
 
     def image(self, name: str, png: bytes, step: int) -> None:
-        """Write one PNG picture."""
-        decoded = self._tf.io.decode_png(png, channels=3)
-        with self._writing(step):
-            self._tf.summary.image(name, decoded[None])
+        """Write one PNG picture.
+
+        Raises:
+          ValueError: bytes of another kind.
+        """
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.plugins.image.metadata import create_summary_metadata
+        from tensorboard.util import tensor_util
+
+        if not png.startswith(_PNG_SIGNATURE):
+            raise ValueError(f"png: expected a PNG picture, received bytes that begin with {png[:8]!r}")
+        width, height = struct.unpack(">II", png[_PNG_SIZE])
+        numbers = [str(width).encode(), str(height).encode(), png]
+        metadata = create_summary_metadata(display_name=None, description=None)
+        summary = Summary()
+        summary.value.add(
+            tag=name, metadata=metadata, tensor=tensor_util.make_tensor_proto(np.array(numbers, dtype=object))
+        )
+        self._write(summary=summary, step=step)
 
     def hyperparameters(self, run: str, settings: Mapping[str, Any], results: Mapping[str, float], step: int) -> None:
         """Write one row of the HParams tab.
@@ -74,14 +104,13 @@ class EventWriter:
         simple = (bool, int, float, str)
         plain = {name: value if isinstance(value, simple) else str(value) for name, value in settings.items()}
         metrics = [hparams.Metric(name, display_name=name.rpartition("/")[2].replace("_", " ")) for name in results]
-        with self._writing(step):
-            hparams.hparams_config(hparams=[hparams.HParam(name) for name in plain], metrics=metrics)
-            hparams.hparams(plain, trial_id=run)
-            for name, value in results.items():
-                self._tf.summary.scalar(name, value)
+        columns = hparams.hparams_config_pb(hparams=[hparams.HParam(name) for name in plain], metrics=metrics)
+        for summary in (columns, hparams.hparams_pb(plain, trial_id=run)):
+            self._write(summary=summary, step=step)
+        self.scalars(results, step)
 
     def close(self) -> None:
-        """Flush and close the event file."""
+        """Close the event file."""
         self._writer.close()
 
 

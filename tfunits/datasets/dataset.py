@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Protocol, Self
 
@@ -275,6 +276,31 @@ class Dataset:
             batch_size=batch_size, shard=shard, seed=seed, epoch=epoch, shuffle=shuffle, augment=augment
         )  # fmt: skip
         return self._examples("train").read(reading, self.preprocessing)
+
+    def epoch_order(self, epoch: int, seed: int, *, shuffle: bool = True) -> np.ndarray:
+        """Positions of the training examples in the order in which `epoch` gives them, int64 [examples]."""
+        reading = Pass(batch_size=1, seed=seed, epoch=epoch, shuffle=shuffle)
+        return reading.order(len(self._examples("train")))
+
+    def resident_bytes(self, split: str) -> int | None:
+        """Bytes of a split's inputs as a network reads them; None for data that are read from files."""
+        if not isinstance(self._examples(split), Split):
+            return None
+        return len(self._examples(split)) * math.prod(self.input_shape) * np.dtype(np.float32).itemsize
+
+    def resident(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """(inputs, labels) of a whole split held in memory, in its own order, unaugmented; made once.
+
+        Raises:
+          ValueError: data that are read from files.
+        """
+        if self.resident_bytes(split) is None:
+            raise ValueError(f"split: expected one held in memory, received {split!r} of {self.name}")
+        made = vars(self).setdefault("_resident", {})
+        if split not in made:
+            inputs, labels = zip(*self.batches(split), strict=True)
+            made[split] = tf.concat(inputs, axis=0), tf.concat(labels, axis=0)
+        return made[split]
 
     def explain(self, error: tf.errors.OpError) -> UserError | None:
         """The damaged file behind an error that reading raised, found by reading all files once.

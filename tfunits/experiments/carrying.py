@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfunits import __version__, training
 from tfunits.artifacts import RunDir, read_json, write_text
 from tfunits.configs import MEASURES_OF_STEPS, ExecutionConfig, ExperimentConfig, UserError, parse_keep_rule
+from tfunits.experiments.batches import Shared
 from tfunits.experiments.run import Run
 from tfunits.experiments.steps import STEP_FUNCTIONS, is_step_done, mark_step_done, steps_of
 
@@ -42,14 +43,19 @@ def carry_out_batch(
       UserError: a mistake that concerns every run.
       KeyboardInterrupt: passed on, with the run marked interrupted.
     """
-    states = {}
+    states, shared = {}, Shared()
     for config, label in zip(configs, labels, strict=True):
         run_dir = RunDir.of(config, execution.run_root)
-        run = Run(config=config, execution=execution, run_dir=run_dir, strategy=strategy, deterministic=deterministic)
+        run = Run(
+            config=config, execution=execution, run_dir=run_dir, strategy=strategy, deterministic=deterministic,
+            # Workers of a cluster compile for themselves, each run anew.
+            shared=shared if training.num_workers(strategy) == 1 else Shared(),
+        )  # fmt: skip
         with run_dir.claimed(config):
             states[run_dir.name] = _carry_out(run, label)
-        # Networks hold cycles; without this a grid's memory grows by a network a run.
-        keras.backend.clear_session(free_memory=True)
+        shared.free()
+    # Networks hold cycles; without this a grid's memory grows by a network a batch.
+    keras.backend.clear_session(free_memory=True)
     return states
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfunits import datasets, reports
 from tfunits.artifacts import RunDir, read_json
 from tfunits.configs import FILE_PREFIX, SPLITS, ExecutionConfig, ExperimentConfig, UserError
+from tfunits.experiments.batches import Shared
 from tfunits.experiments.load import build_network, digest_weights, load_file
 from tfunits.surgery import as_functional, find_taps
 
@@ -23,6 +24,7 @@ class Run:
       run_dir: its directory, claimed by this process.
       strategy: where to train.
       deterministic: whether TensorFlow was told to give equal bits.
+      shared: what it shares with other runs.
     """
 
     config: ExperimentConfig
@@ -30,10 +32,14 @@ class Run:
     run_dir: RunDir
     strategy: tf.distribute.Strategy
     deterministic: bool
+    shared: Shared = dataclasses.field(default_factory=Shared)
 
     @functools.cached_property
     def data(self) -> datasets.Dataset:
         """The run's data set."""
+        return self.shared.data(self.config.data, self._load_data)
+
+    def _load_data(self) -> datasets.Dataset:
         data = self.config.data
         options = {
             f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.name not in ("dataset", "data_seed")

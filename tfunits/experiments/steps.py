@@ -75,14 +75,12 @@ def train(run: Run) -> str:
 
 def fit(run: Run, model: keras.Model) -> training.TrainingResult:
     """Train the run's network; what every worker of a cluster does, of which only the chief's writes."""
-    return training.fit(
-        model,
-        run.data,
-        run.config.training,
-        run_dir=run.run_dir,
-        strategy=run.strategy,
-        keep=parse_keep_rule(run.execution.keep_epochs or ()),
-    )
+    trainer = run.shared.trainer(run.config, model, run.data, run.strategy)
+    keep = parse_keep_rule(run.execution.keep_epochs or ())
+    result = training.fit_once(trainer, run.config.training, run_dir=run.run_dir, keep=keep)
+    if trainer.model is not model:
+        training.assign_variables(model.variables, training.read_variables(trainer.model.variables))
+    return result
 
 
 def _save_weights(run: Run, model: keras.Model, result: training.TrainingResult) -> None:

@@ -50,6 +50,10 @@ class Totals:
         return self.correct / self.count
 
 
+# (inputs, labels, weights) of a replica's part of a batch -> [loss, correct, count].
+ReplicaStep = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
 def _sums(losses: tf.Tensor, outputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """[loss, correct, count] of one batch, float64."""
     right = tf.cast(predicted_labels(outputs) == labels, tf.float64)
@@ -71,7 +75,24 @@ def make_train_steps(
     strategy: tf.distribute.Strategy,
     averages: "Averages | None" = None,
 ) -> Callable[[Iterator, int], Totals]:
-    """A function that trains on the next batches of an iterator.
+    """A function that trains on the next batches of an iterator; see `make_train_step`.
+
+    Returns: (iterator of distributed (inputs, labels, weights), number of steps) -> `Totals` over these steps, of the
+      first head and without the penalty.
+    """
+    decay = config.weight_decay if config.weight_decay > 0 else None
+    return make_loop(make_train_step(model, optimizer, config, weight_decay=decay, averages=averages), strategy)
+
+
+def make_train_step(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    config: TrainingConfig,
+    *,
+    weight_decay: float | tf.Variable | None,
+    averages: "Averages | None" = None,
+) -> ReplicaStep:
+    """What one replica does in a training step.
 
     The gradient is that of  sum_i loss_i / N + weight_decay * sum(w^2) / 2  over the N examples of the global batch,
     whatever the number of devices; a second head's loss is added with a factor of 0.4.
@@ -79,15 +100,14 @@ def make_train_steps(
     Args:
       model: built inside the strategy's scope.
       optimizer: built inside the strategy's scope.
-      config: loss and penalty.
-      strategy: where to train.
+      config: loss, and which variables the penalty is on.
+      weight_decay: of the penalty; a variable may change between steps; None for no penalty.
       averages: moving averages of the weights, moved on after every step.
 
-    Returns: (iterator of distributed (inputs, labels, weights), number of steps) -> `Totals` over these steps, of the
-      first head and without the penalty.
+    Returns: a step that returns the sums of the first head, without the penalty.
     """
     loss = make_training_loss(config)
-    penalized = decayed_variables(model, config.decayed_variables) if config.weight_decay > 0 else []
+    penalized = [] if weight_decay is None else decayed_variables(model, config.decayed_variables)
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
     def replica_step(inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -100,7 +120,7 @@ def make_train_steps(
             objective = tf.reduce_sum(total * weights) / count
             if penalized:
                 # The optimiser sums gradients over replicas; each contributes its share of the penalty.
-                objective += weight_penalty(penalized, config.weight_decay) / context.num_replicas_in_sync
+                objective += weight_penalty(penalized, weight_decay) / context.num_replicas_in_sync
             scaled = optimizer.scale_loss(objective) if scales else objective
         gradients = tape.gradient(scaled, model.trainable_variables)
         optimizer.apply(_share_overflow(gradients, context) if scales else gradients, model.trainable_variables)
@@ -108,7 +128,7 @@ def make_train_steps(
             averages.move()
         return _sums(losses, outputs, labels, weights)
 
-    return _make_loop(replica_step, strategy)
+    return replica_step
 
 
 def _share_overflow(gradients: list[tf.Tensor], context: tf.distribute.ReplicaContext) -> list[tf.Tensor]:
@@ -176,19 +196,22 @@ def make_evaluation(
 
     Returns: (distributed batches of (inputs, labels, weights), number of batches) -> `Totals`.
     """
+    loop = make_loop(make_evaluation_step(model, loss_name), strategy)
+    return lambda batches, num_batches: loop(iter(batches), num_batches)
+
+
+def make_evaluation_step(model: keras.Model, loss_name: str) -> ReplicaStep:
+    """What one replica does to evaluate a batch."""
     loss = LOSSES[loss_name]
 
     def replica_step(inputs: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         outputs = _heads(model(inputs, training=False))[0]
         return _sums(loss(labels, outputs), outputs, labels, weights)
 
-    loop = _make_loop(replica_step, strategy)
-    return lambda batches, num_batches: loop(iter(batches), num_batches)
+    return replica_step
 
 
-def _make_loop(
-    replica_step: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor], strategy: tf.distribute.Strategy
-) -> Callable[[Iterator, int], Totals]:
+def make_loop(replica_step: ReplicaStep, strategy: tf.distribute.Strategy) -> Callable[[Iterator, int], Totals]:
     """A compiled loop of a step over the next batches of an iterator, its sums added over steps and replicas."""
 
     @tf.function(reduce_retracing=True)
@@ -199,11 +222,45 @@ def _make_loop(
             totals += strategy.reduce("SUM", per_replica, axis=None)
         return totals
 
-    def loop(iterator: Iterator, num_steps: int) -> Totals:
-        loss, correct, count = run(iterator, tf.constant(num_steps)).numpy().tolist()
-        return Totals(loss=loss, correct=correct, count=count)
+    return lambda iterator, num_steps: _to_totals(run(iterator, tf.constant(num_steps)))
 
-    return loop
+
+def make_indexed_loop(
+    replica_step: ReplicaStep,
+    strategy: tf.distribute.Strategy,
+    inputs: tf.Tensor,
+    labels: tf.Tensor,
+    batch_size: int,
+) -> Callable[[tf.Tensor, int, int], Totals]:
+    """A compiled loop of a step over batches of examples in memory, on one device.
+
+    Args:
+      replica_step: the step.
+      strategy: of one replica.
+      inputs: of all examples, [examples, ...].
+      labels: int32 [examples].
+      batch_size: examples of a batch.
+
+    Returns: (positions of examples in their order, int32 [n]; first batch; number of batches) -> `Totals`; the last
+      batch of the order may be smaller.
+    """
+    number = tf.TensorSpec([], tf.int32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), number, number])
+    def run(order: tf.Tensor, first: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
+        totals = tf.zeros([3], tf.float64)
+        for step in tf.range(first, first + num_steps):
+            chosen = order[step * batch_size : (step + 1) * batch_size]
+            batch = (tf.gather(inputs, chosen), tf.gather(labels, chosen), tf.ones_like(chosen, tf.float32))
+            totals += strategy.reduce("SUM", strategy.run(replica_step, args=batch), axis=None)
+        return totals
+
+    return lambda order, first, num_steps: _to_totals(run(order, first, num_steps))
+
+
+def _to_totals(sums: tf.Tensor) -> Totals:
+    loss, correct, count = sums.numpy().tolist()
+    return Totals(loss=loss, correct=correct, count=count)
 
 
 def predict(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray:

@@ -13,22 +13,28 @@ from tfunits.configs import TrainingConfig
 class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate looked up in a table of steps.
 
+    The table is a variable, so that a compiled step serves trainings with other rates.
+
     Args:
       rates: learning rate of every step; beyond the last step, the last.
     """
 
     def __init__(self, rates: Any) -> None:
         super().__init__()
-        self.rates = np.asarray(rates, "float32")
+        self._table = tf.Variable(np.asarray(rates, "float32"), trainable=False, name="learning_rates")
 
     def __call__(self, step: Any) -> Any:
         """The learning rate of a step, a float32 scalar."""
-        index = tf.minimum(tf.cast(step, tf.int32), len(self.rates) - 1)
-        return tf.gather(tf.constant(self.rates), index)
+        index = tf.minimum(tf.cast(step, tf.int32), self._table.shape[0] - 1)
+        return tf.gather(self._table, index)
+
+    def assign(self, rates: np.ndarray) -> None:
+        """Take other rates, as many as before."""
+        self._table.assign(rates)
 
     def get_config(self) -> dict[str, Any]:
         """The table."""
-        return {"rates": self.rates.tolist()}
+        return {"rates": self._table.numpy().tolist()}
 
 
 def learning_rates(config: TrainingConfig, steps_per_epoch: int) -> np.ndarray:
