@@ -120,9 +120,16 @@ class StoppingData:
         return getattr(self.data, name)
 
     def epoch(self, *arguments, **options):
+        self._count()
+        return self.data.epoch(*arguments, **options)
+
+    def epoch_order(self, *arguments, **options):
+        self._count()
+        return self.data.epoch_order(*arguments, **options)
+
+    def _count(self) -> None:
         if next(self.left) == 0:
             raise Stopped
-        return self.data.epoch(*arguments, **options)
 
 
 def test_an_interrupted_choice_goes_on_with_the_same_bits(noisy, chosen, tmp_path):
@@ -168,18 +175,14 @@ def test_the_rule_of_choice(blobs, monkeypatch, rule):
     outcomes, chosen = RULES[rule]
     order = []
 
-    class Trained:
-        def __init__(self, model, data, config, *others) -> None:
-            assert config.weight_decay_choices is None
-            order.append(config.weight_decay)
-            self.weight_decay = config.weight_decay
+    def train(trainer, config, *others) -> TrainingResult:
+        assert config.weight_decay_choices is None
+        order.append(config.weight_decay)
+        accuracy, loss = outcomes[config.weight_decay]
+        result = make_result(accuracy, loss, diverged=not math.isfinite(loss))
+        return dataclasses.replace(result, weight_decay=config.weight_decay)
 
-        def run(self) -> TrainingResult:
-            accuracy, loss = outcomes[self.weight_decay]
-            result = make_result(accuracy, loss, diverged=not math.isfinite(loss))
-            return dataclasses.replace(result, weight_decay=self.weight_decay)
-
-    monkeypatch.setattr(fit_module, "_Training", Trained)
+    monkeypatch.setattr(fit_module.Trainer, "train", train)
     monkeypatch.setattr(fit_module, "assign_variables", lambda variables, values: None)
     result = fit(make_mlp(), blobs, dataclasses.replace(CONFIG, weight_decay_choices=tuple(outcomes)))
     assert result.weight_decay == chosen

@@ -15,7 +15,7 @@ from tfunits.configs import TrainingConfig, UserError
 from tfunits.layers import BatchNormalization, ReplicaDropout
 from tfunits.training import fit
 
-fit_module = importlib.import_module("tfunits.training.fit")
+trainer_module = importlib.import_module("tfunits.training.trainer")
 
 # 75 training examples: nine batches of 8 and one of 3.
 CONFIG = TrainingConfig(learning_rate=0.1, batch_size=8, epochs=2)
@@ -371,6 +371,10 @@ class TestLearning:
                 asked.append(augment)
                 return pictures.epoch(*arguments, **options)
 
+            def epoch_order(self, *arguments, **options):
+                asked.append(False)
+                return pictures.epoch_order(*arguments, **options)
+
         fit(make_normalized(), Watched(), dataclasses.replace(CONFIG, epochs=1, regularizers=regularizers))
         assert asked == [regularizers == ("augmentation",)]
 
@@ -538,7 +542,7 @@ class TestBatchNormalization:
             def __getattr__(self, name):
                 return getattr(pictures, name)
 
-            def epoch(self, epoch, *arguments, **options):
+            def epoch_order(self, epoch, *arguments, **options):
                 assert model.get_layer("norm").momentum == 1 - 10 / 36
                 raise KeyboardInterrupt
 
@@ -580,7 +584,7 @@ class TestBatchNormalization:
 
         trained, evaluated = accuracies()
         assert min(trained, evaluated) > 0.4
-        monkeypatch.setattr(fit_module, "_shorten_averages", lambda norms, num_steps: None)
+        monkeypatch.setattr(trainer_module, "_longest_memory", lambda num_steps: 1.0)
         same, by_chance = accuracies()
         assert same == trained
         # Chance is 0.1, with a standard error of 0.02 over 180 examples.

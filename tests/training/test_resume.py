@@ -16,10 +16,9 @@ from tfunits import datasets, models
 from tfunits.artifacts import RunDir, read_arrays, write_arrays
 from tfunits.configs import KeepRule, TrainingConfig, UserError
 from tfunits.layers import BatchNormalization, ReplicaDropout
-from tfunits.training import Checkpoints, TrainingResult, fit
+from tfunits.training import Checkpoints, Trainer, TrainingResult, fit
 
 checkpoint_module = importlib.import_module("tfunits.training.checkpoint")
-fit_module = importlib.import_module("tfunits.training.fit")
 
 MLP = TrainingConfig(learning_rate=0.02, batch_size=16, epochs=5)
 # Everything that has a state of its own: order, augmentation, dropout, velocities, schedule, penalty.
@@ -68,9 +67,17 @@ class StoppingData:
         return getattr(self.data, name)
 
     def epoch(self, epoch: int, *arguments, **options):
+        self.begin(epoch)
+        return self.data.epoch(epoch, *arguments, **options)
+
+    def epoch_order(self, epoch: int, *arguments, **options):
+        self.begin(epoch)
+        return self.data.epoch_order(epoch, *arguments, **options)
+
+    def begin(self, epoch: int) -> None:
+        """Called before every epoch."""
         if epoch == self.stop:
             raise Stopped
-        return self.data.epoch(epoch, *arguments, **options)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +161,7 @@ def stopped(vectors, tmp_path_factory) -> tuple[pathlib.Path, list[str], list[np
     folder, model = tmp_path_factory.mktemp("stopped"), make_scaled(vectors)
     train_until(3, make_scaled, vectors, SCALED, folder)
     one_device = tf.distribute.get_strategy()
-    paths = [v.path for v in fit_module._Training(model, vectors, SCALED, None, one_device, None).variables]
+    paths = [v.path for v in Trainer(model, vectors, SCALED, one_device).variables]
     return folder, paths, list(fit(model, vectors, SCALED).last_weights)
 
 
@@ -186,9 +193,8 @@ def test_a_resumed_training_does_not_repeat_finished_epochs(blobs, tmp_path):
     asked = []
 
     class Watched(StoppingData):
-        def epoch(self, epoch, *arguments, **options):
+        def begin(self, epoch: int) -> None:
             asked.append(epoch)
-            return super().epoch(epoch, *arguments, **options)
 
     fit(make_mlp(blobs), Watched(blobs, -1), MLP, run_dir=RunDir(tmp_path))
     assert asked == [3, 4]

@@ -132,4 +132,10 @@ def test_a_schedule_looks_its_steps_up_and_stays_at_the_last():
 
 def test_a_schedule_survives_serialization():
     stored = keras.saving.serialize_keras_object(StepSchedule([0.5, 0.25]))
-    np.testing.assert_array_equal(keras.saving.deserialize_keras_object(stored).rates, [0.5, 0.25])
+    assert keras.saving.deserialize_keras_object(stored).get_config() == {"rates": [0.5, 0.25]}
+
+
+def test_a_schedule_takes_other_rates():
+    schedule = StepSchedule([0.5, 0.25])
+    schedule.assign([2.0, 1.0])
+    assert [float(schedule(tf.constant(step))) for step in (0, 1, 9)] == [2.0, 1.0, 1.0]

@@ -63,11 +63,12 @@ class EventWriter:
             self._write(summary=scalar_pb(name, value), step=step)
 
     def histograms(self, values: Mapping[str, np.ndarray], step: int) -> None:
-        """Write histograms of arrays, each thinned evenly to at most `MAX_HISTOGRAM_VALUES` values."""
+        """Write histograms of arrays' finite values, each thinned evenly to at most `MAX_HISTOGRAM_VALUES` values."""
         from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 
         for name, array in values.items():
-            self._write(summary=histogram_pb(name, thin_out(array)), step=step)
+            thinned = thin_out(array)
+            self._write(summary=histogram_pb(name, thinned[np.isfinite(thinned)]), step=step)
 
     def image(self, name: str, png: bytes, step: int) -> None:
         """Write one PNG picture.
