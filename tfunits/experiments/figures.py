@@ -61,7 +61,8 @@ def _carry_out(request: Request, cluster: Cluster | None) -> int:
             code = max(code, run_grid(experiments, execution, cluster=cluster))
     if cluster and not cluster.is_chief:
         return code
-    return max(code, _draw(figure, request))
+    # A candidate that diverged is merely not chosen; one that failed is missing.
+    return max(0 if figure.choose else code, _draw(figure, request))
 
 
 def _read(request: Request) -> tuple[Runs, list[str]]:
@@ -70,7 +71,7 @@ def _read(request: Request) -> tuple[Runs, list[str]]:
     for config in request.experiments:
         run_dir = RunDir.of(config, request.execution.run_root)
         record = reports.read_run(run_dir, measure) if run_dir.config_file.is_file() else None
-        if record is None or not record.accuracy:
+        if record is None or not (record.accuracy or record.state == "diverged"):
             missing.append(run_dir.name)
         else:
             records.append(record)
@@ -85,7 +86,7 @@ def _further_experiments(figure: Figure, request: Request) -> Iterator[list[Expe
     chosen = figure.choose(runs) if figure.choose else runs
     for fields in figure.further:
         measure = dataclasses.replace(request.experiments[0].measure, **fields)
-        yield [dataclasses.replace(record.config, measure=measure) for record in chosen.records]
+        yield [dataclasses.replace(record.config, measure=measure) for record in chosen.records if record.accuracy]
 
 
 def _draw(figure: Figure, request: Request) -> int:

@@ -1,11 +1,13 @@
 """Every figure and table of the papers, and what they claim about them."""
 
-from tfunits.reports.figures import frivolous
+from tfunits.reports.figures import frivolous, removable, robustness
 from tfunits.reports.figures.drawing import draw_figure
 from tfunits.reports.figures.figure import Curve, Figure, Panel
 from tfunits.reports.figures.runs import Runs
 
 # <paper>/<figure> -> the figure.
-FIGURES: dict[str, Figure] = {figure.name: figure for figure in frivolous.FIGURES}
+FIGURES: dict[str, Figure] = {
+    figure.name: figure for paper in (frivolous, removable, robustness) for figure in paper.FIGURES
+}
 
 __all__ = ["FIGURES", "Curve", "Figure", "Panel", "Runs", "draw_figure"]

@@ -12,7 +12,6 @@ from tfunits.reports.figures.runs import Runs
 from tfunits.reports.plots import PANEL_INCHES
 
 _DPI = 130
-_MOST_COLUMNS = 4
 
 
 def draw_figure(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -40,18 +39,19 @@ def draw_figure(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathli
 def plot_figure(figure: Figure, tables: list[pd.DataFrame]) -> matplotlib.figure.Figure:
     """The picture of a figure whose panels hold these numbers; a panel without numbers says so."""
     count = len(figure.panels)
-    columns = min(count, _MOST_COLUMNS)
+    columns = min(count, figure.columns)
     rows = -(-count // columns)
     picture = matplotlib.figure.Figure(
         figsize=(1.1 * PANEL_INCHES * columns, 1.05 * PANEL_INCHES * rows), layout="constrained"
     )
     axes = np.ravel(picture.subplots(rows, columns, squeeze=False))
-    for panel, table, one in zip(figure.panels, tables, axes, strict=False):
+    for letter, panel, table, one in zip(_letters(count), figure.panels, tables, axes, strict=False):
         if table.empty:
             one.text(0.5, 0.5, "not measured", ha="center", va="center", color="grey", transform=one.transAxes)
             one.set(title=panel.title, xticks=[], yticks=[])
         else:
             panel.plot(one, table)
+        one.set_title(f"({letter}) {one.get_title()}", fontsize=9)
     for one in axes[count:]:
         one.remove()
     lines = {label: line for one in picture.axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
@@ -62,7 +62,16 @@ def plot_figure(figure: Figure, tables: list[pd.DataFrame]) -> matplotlib.figure
 
 
 def join_tables(figure: Figure, tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """The numbers of all panels, with a column that says which: a, b, c, ..., as papers letter them."""
-    lettered = [table.assign(panel=chr(ord("a") + number)) for number, table in enumerate(tables[: len(figure.panels)])]
+    """The numbers of all panels, with columns that say which: its letter, as in the picture, and its title."""
+    lettered = [
+        table.assign(panel=letter, title=panel.title)
+        for letter, panel, table in zip(_letters(len(tables)), figure.panels, tables, strict=True)
+    ]
     joined = pd.concat(lettered, ignore_index=True)
-    return joined[["panel", *(name for name in joined.columns if name != "panel")]]
+    first = ["panel", "title"]
+    return joined[[*first, *(name for name in joined.columns if name not in first)]]
+
+
+def _letters(count: int) -> list[str]:
+    """a, b, c, ..., as papers letter panels."""
+    return [chr(ord("a") + number) for number in range(count)]

@@ -32,17 +32,19 @@ class Curve:
 
     Attributes:
       label: in the legend.
-      settings: field -> value, as `Runs.where` takes them.
+      settings: field -> value, as `Runs.where` takes them; or several such, of which one is enough.
       tap: None for the panel's own.
+      x: the setting on the abscissa; None for the panel's own.
     """
 
     label: str
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     tap: str | None = None
+    x: str | None = None
 
     def choose(self, runs: Runs) -> Runs:
         """The curve's runs."""
-        return runs.where(**self.settings)
+        return runs.any_of([self.settings] if isinstance(self.settings, Mapping) else self.settings)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,7 @@ class Figure:
       choose: which of the runs are drawn, where a grid holds candidates of which one is chosen (such as learning
         rates): from all runs to those chosen; None for all.
       further: further ways in which the chosen runs are measured: fields of `MeasureConfig`, one mapping a way.
+      columns: panels beside each other, where a figure has several rows of them.
     """
 
     name: str
@@ -65,3 +68,4 @@ class Figure:
     claims: Sequence[str] = ()
     choose: Callable[[Runs], Runs] | None = None
     further: Sequence[Mapping[str, Any]] = ()
+    columns: int = 4

@@ -1,7 +1,8 @@
 """Kinds of panels."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.axes
 import matplotlib.ticker
@@ -27,6 +28,8 @@ LABELS = {
 }
 # Measures drawn on a logarithmic axis, with their gains written in.
 GROWING = ("prunability", "redundancy", "non_prunability", "non_redundancy")
+# Measures of ablations, of which there is one a kind of ablated unit.
+OF_ABLATIONS = ("prunability", "non_prunability", "mean_prunability", "area")
 _CAP_SIZE = 2
 
 
@@ -39,8 +42,11 @@ class WidthPanel:
       curves: the lines.
       title: above the panel.
       tap: of which the measure is read, for curves that name none.
-      x: the setting on the abscissa.
+      x: the setting on the abscissa, for curves that name none.
       split: where the measure is read; None for the first measured split (accuracy: test).
+      choose: which of the figure's runs are drawn, as `Figure.choose`; None for all.
+      measured: fields of `MeasureConfig` in which these runs are read otherwise than as the figure's command says.
+      listed: settings whose values stand in the table, such as what `choose` has chosen.
     """
 
     measure: str
@@ -49,25 +55,40 @@ class WidthPanel:
     tap: str = NETWORK
     x: str = "size"
     split: str | None = None
+    choose: Callable[[Runs], Runs] | None = None
+    measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    listed: Sequence[str] = ()
 
     def tabulate(self, runs: Runs) -> pd.DataFrame:
-        """Columns curve, measure, x, mean, std (n - 1; missing for one seed), seeds (how many), untrained (mean)."""
-        parts = []
-        for curve in self.curves:
-            chosen, tap = curve.choose(runs), curve.tap or self.tap
-            options = {"tap": tap, "split": self.split, "x": self.x}
-            table = _summarize(chosen.trained.values(self.measure, **options))
-            untrained = _summarize(chosen.baseline().values(self.measure, **options))["mean"].rename("untrained")
-            parts.append(table.join(untrained).reset_index().assign(curve=curve.label, measure=self.measure))
-        columns = ["curve", "measure", "x", "mean", "std", "seeds", "untrained"]
+        """The numbers of every curve.
+
+        Returns: columns curve, measure, tap, unit (what an ablation masks; the first kind is drawn), the setting on the
+          abscissa, mean, std (n - 1; missing for one seed), seeds (how many), untrained (mean), and those listed.
+        """
+        runs = self.choose(runs) if self.choose else runs
+        runs = runs.measured(**self.measured) if self.measured else runs
+        units = runs.measure.ablation_unit if self.measure in OF_ABLATIONS else ("",)
+        parts = [self._tabulate(runs, curve, unit) for curve in self.curves for unit in units]
+        columns = ["curve", "measure", "tap", "unit", "x", "mean", "std", "seeds", "untrained", *self.listed]
         return pd.concat(parts, ignore_index=True)[columns].rename(columns={"x": self.x})
+
+    def _tabulate(self, runs: Runs, curve: Curve, unit: str) -> pd.DataFrame:
+        chosen, tap = curve.choose(runs).trained, curve.tap or self.tap
+        options = {"tap": tap, "split": self.split, "unit": unit or None, "x": curve.x or self.x}
+        values = chosen.values(self.measure, **options)
+        table = _summarize(values)
+        untrained = _summarize(runs.baseline(chosen).values(self.measure, **options))["mean"].rename("untrained")
+        table = table.join(untrained)
+        for name in self.listed:
+            table[name] = values["run"].map(chosen.settings[name]).groupby(values["x"]).agg(_join_values)
+        return table.reset_index().assign(curve=curve.label, measure=self.measure, tap=tap, unit=unit)
 
     def plot(self, axes: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
         """A line a curve; the gains of all curves as g_max and g_min."""
         labels = [curve.label for curve in self.curves]
         gains = []
         for number, (label, color) in enumerate(zip(labels, colors_for(len(labels)), strict=True)):
-            part = table[table["curve"] == label].set_index(self.x)
+            part = table[(table["curve"] == label) & (table["unit"] == table["unit"].iloc[0])].set_index(self.x)
             if part.empty:
                 continue
             bars = None if part["std"].isna().all() else part["std"]
@@ -90,6 +111,11 @@ def _summarize(values: pd.DataFrame) -> pd.DataFrame:
     """Mean, standard deviation and number of the seeds at every x."""
     grouped = values.groupby("x")["value"]
     return pd.DataFrame({"mean": grouped.mean(), "std": grouped.std(ddof=1), "seeds": grouped.count()})
+
+
+def _join_values(values: pd.Series) -> str:
+    """The different values of runs that one point averages, of which there should be one."""
+    return "+".join(f"{value:g}" if isinstance(value, float) else str(value) for value in dict.fromkeys(values))
 
 
 def draw_widths(axes: matplotlib.axes.Axes, sizes: Sequence[float]) -> None:

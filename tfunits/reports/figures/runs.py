@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tfunits.configs import NETWORK, DataConfig, MeasureConfig, ModelConfig, TrainingConfig
-from tfunits.reports.records import RunRecord, first_unit, flat_settings, tabulate
+from tfunits.reports.records import RunRecord, first_unit, flat_settings, read_run, tabulate
 
 # Every field of model, data and training.
 SETTINGS = tuple(field.name for part in (ModelConfig, DataConfig, TrainingConfig) for field in dataclasses.fields(part))
@@ -52,11 +53,22 @@ class Runs:
         Example: `runs.where(model="alexnet", size=(0.25, 4), epochs=lambda epochs: epochs > 0)`
         """
 
-        def has(own: Mapping[str, Any]) -> bool:
-            return all(_matches(own[name], wanted) for name, wanted in settings.items())
+        kept = np.ones(len(self.records), bool)
+        for name, wanted in settings.items():
+            kept &= np.fromiter((_matches(own, wanted) for own in self.settings[name].tolist()), bool, len(kept))
+        return self.named(set(self.settings.index[kept]))
 
-        kept = [r for r, own in zip(self.records, self.settings.to_dict("records"), strict=True) if has(own)]
-        return dataclasses.replace(self, records=kept)
+    def any_of(self, alternatives: Sequence[Mapping[str, Any]]) -> "Runs":
+        """The runs that have the settings of one of some alternatives, each as `where` takes them."""
+        return self.named({name for settings in alternatives for name in self.where(**settings).settings.index})
+
+    def named(self, names: Collection[str]) -> "Runs":
+        """The runs with these names, in order."""
+        chosen = dataclasses.replace(self, records=[r for r in self.records if r.run_dir.name in names])
+        # Hundreds of runs are worked out once, however often some of them are chosen.
+        vars(chosen)["settings"] = self.settings[self.settings.index.isin(names)]
+        vars(chosen)["frame"] = self.frame[self.frame["run"].isin(names)]
+        return chosen
 
     @property
     def trained(self) -> "Runs":
@@ -68,10 +80,26 @@ class Runs:
         """Those with `--epochs=0`: the baseline of gains."""
         return self.where(epochs=0)
 
-    def baseline(self) -> "Runs":
-        """Untrained networks of the same widths, data and seeds as the trained ones among these runs."""
-        keys = {_network_key(record) for record in self.trained.records}
-        return dataclasses.replace(self, records=[r for r in self.untrained.records if _network_key(r) in keys])
+    def baseline(self, of: "Runs | None" = None) -> "Runs":
+        """Untrained networks of the same widths, inputs and seeds as trained ones.
+
+        Args:
+          of: runs with the trained ones, which may be chosen by how they were trained; these runs themselves if None.
+        """
+        keys = {_network_key(record) for record in (of or self).trained.records}
+        return self.named({r.run_dir.name for r in self.untrained.records if _network_key(r) in keys})
+
+    def measured(self, **fields: Any) -> "Runs":
+        """The same runs as measured in another way; those that were not are left out.
+
+        Args:
+          **fields: of `MeasureConfig`, on top of the way these runs are read in.
+
+        Example: `runs.measured(measured_examples=50_000)`
+        """
+        measure = dataclasses.replace(self.measure, **fields)
+        records = [read_run(record.run_dir, measure) for record in self.records]
+        return dataclasses.replace(self, records=[r for r in records if r.accuracy], measure=measure)
 
     def values(
         self, measure: str, *, tap: str = NETWORK, split: str | None = None, unit: str | None = None, x: str = "size"
@@ -91,10 +119,13 @@ class Runs:
         frame = self.frame
         chosen = frame[(frame["measure"] == measure) & (frame["tap"] == tap) & (frame["split"] == split)]
         chosen = chosen[chosen["unit"].isin(["", unit or first_unit(self.measure)])].dropna(subset="value")
+        settings = self.settings
+        # A varied block of the common width is the network of that size.
+        abscissa = settings[x].where(settings[x].notna(), settings["size"]) if x == "layer_size" else settings[x]
         found = pd.DataFrame(
             {
                 "run": chosen["run"].to_numpy(),
-                "x": self.settings[x].reindex(chosen["run"]).to_numpy(),
+                "x": abscissa.reindex(chosen["run"]).to_numpy(),
                 "seed": chosen["seed"].to_numpy(),
                 "value": chosen["value"].to_numpy(float),
             }
@@ -111,4 +142,9 @@ def _matches(value: Any, wanted: Any) -> bool:
 
 
 def _network_key(record: RunRecord) -> tuple:
-    return record.config.model, record.config.data, record.config.training.seed
+    # No label enters an untrained network, nor what is measured of its units.
+    return (
+        record.config.model,
+        dataclasses.replace(record.config.data, random_labels=False),
+        record.config.training.seed,
+    )
