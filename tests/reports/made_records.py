@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfunits.artifacts import RunDir
-from tfunits.configs import MODELS, NETWORK, ExperimentConfig, MeasureConfig, resolve, run_id
+from tfunits.configs import MODELS, NETWORK, ExperimentConfig, resolve, run_id
 from tfunits.reports.figures import Runs
 from tfunits.reports.records import RunRecord
 from tfunits.statistics import AblationCurve, UnitStatistics
