@@ -1,10 +1,12 @@
 """Records of runs in memory, with plausible numbers that a formula gives: no files, no TensorFlow."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tfunits.artifacts import RunDir
 from tfunits.configs import MODELS, NETWORK, ExperimentConfig, resolve, run_id
@@ -12,21 +14,28 @@ from tfunits.reports.figures import Runs
 from tfunits.reports.records import RunRecord
 from tfunits.statistics import AblationCurve, UnitStatistics
 
+LAST_EPOCHS = (8, 6, 4, 2, 0)
 LEVELS = np.linspace(0, 1, 7)
 _EXAMPLES = 1000
 _DRAWS = 3
 
 
 class MadeRuns(Runs):
-    """Runs that were measured in every way with the same outcome."""
+    """Runs that were measured in every way, and at every epoch, with the same outcome."""
 
     def measured(self, **fields: Any) -> Runs:
         return self
 
+    @functools.cached_property
+    def dynamics(self) -> pd.DataFrame:
+        return pd.concat([self.frame.assign(epochs_to_end=left) for left in LAST_EPOCHS], ignore_index=True)
+
 
 def make_runs(configs: Sequence[ExperimentConfig], **made: Any) -> Runs:
-    """The records of experiments, each of which `make_record` makes."""
-    return MadeRuns(records=[make_record(config, **made) for config in configs], measure=configs[0].measure)
+    """The records of experiments, each of which `make_record` makes; a million parameters at size 1."""
+    records = [make_record(config, **made) for config in configs]
+    counts = {r.run_dir.name: int(1e6 * (r.config.model.layer_size or r.config.model.size) ** 2) for r in records}
+    return MadeRuns(records=records, measure=configs[0].measure, num_parameters=counts)
 
 
 def make_record(

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from tfunits import reports
 from tfunits.artifacts import RunDir
 from tfunits.configs import Cluster, ExperimentConfig, Request, UserError
-from tfunits.experiments.plan import plan_grid
+from tfunits.experiments.plan import count_parameters, plan_grid
 from tfunits.experiments.runner import run_grid
+from tfunits.experiments.visualizing import is_visualized, read_drawn_run
 from tfunits.reports import figures
-from tfunits.reports.figures import Figure, Runs
+from tfunits.reports.figures import Figure, Runs, Source
 
 _EXIT_FAILED = 1
 # Below --run_root.
@@ -54,7 +55,7 @@ def _carry_out(request: Request, cluster: Cluster | None) -> int:
     if request.figure is None:
         return run_grid(request.experiments, request.execution, cluster=cluster)
     figure, code = figures.FIGURES[request.figure], 0
-    if request.execution.steps != _DRAWING_ONLY:
+    if request.execution.steps != _DRAWING_ONLY and figure.source != Source.SETTINGS:
         code = run_grid(request.experiments, request.execution, cluster=cluster)
         for experiments in _further_experiments(figure, request):
             execution = dataclasses.replace(request.execution, steps=("measure",))
@@ -65,8 +66,12 @@ def _carry_out(request: Request, cluster: Cluster | None) -> int:
     return max(0 if figure.choose else code, _draw(figure, request))
 
 
-def _read(request: Request) -> tuple[Runs, list[str]]:
-    """The measured runs of a figure, and the names of those that are missing."""
+def _read(figure: Figure, request: Request) -> tuple[Runs, list[str]]:
+    """The runs of a figure, and the names of those that are missing."""
+    if figure.source == Source.SETTINGS:
+        return _describe(request), []
+    if figure.source == Source.IMAGES:
+        return _read_images(request)
     measure, records, missing = request.experiments[0].measure, [], []
     for config in request.experiments:
         run_dir = RunDir.of(config, request.execution.run_root)
@@ -78,11 +83,31 @@ def _read(request: Request) -> tuple[Runs, list[str]]:
     return Runs(records=records, measure=measure), missing
 
 
+def _read_images(request: Request) -> tuple[Runs, list[str]]:
+    dirs = {RunDir.of(config, request.execution.run_root): config for config in request.experiments}
+    missing = [run_dir.name for run_dir, config in dirs.items() if not is_visualized(run_dir, config)]
+    drawn = [read_drawn_run(run_dir, config) for run_dir, config in dirs.items() if run_dir.name not in missing]
+    return Runs(records=[], drawn=drawn), missing
+
+
+def _describe(request: Request) -> Runs:
+    """The settings of runs that need not be there, and how many parameters their networks have."""
+    records = [
+        reports.RunRecord(
+            run_dir=RunDir.of(config, request.execution.run_root), config=config, state="new", accuracy={}, curves={},
+            statistics={},
+        )
+        for config in request.experiments
+    ]  # fmt: skip
+    counts = {record.run_dir.name: count_parameters(record.config) for record in records}
+    return Runs(records=records, num_parameters=counts)
+
+
 def _further_experiments(figure: Figure, request: Request) -> Iterator[list[ExperimentConfig]]:
     """Of every further way of measuring, the chosen runs measured so."""
     if not figure.further:
         return
-    runs, _ = _read(request)
+    runs, _ = _read(figure, request)
     chosen = figure.choose(runs) if figure.choose else runs
     for fields in figure.further:
         measure = dataclasses.replace(request.experiments[0].measure, **fields)
@@ -91,7 +116,7 @@ def _further_experiments(figure: Figure, request: Request) -> Iterator[list[Expe
 
 def _draw(figure: Figure, request: Request) -> int:
     """Draw a figure and say what its claims give; 1 if runs are missing."""
-    runs, missing = _read(request)
+    runs, missing = _read(figure, request)
     folder = pathlib.Path(request.execution.run_root) / _FOLDER
     files = figures.draw_figure(figure, runs, folder)
     for name in missing:

@@ -22,7 +22,7 @@ def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfi
         if state == "finished" and done != steps:
             state = "to be continued"
         rows.append(
-            (run_dir.name, _count_parameters(config), _count_steps(config, execution), ",".join(done) or "-", state)
+            (run_dir.name, _show_parameters(config), _count_steps(config, execution), ",".join(done) or "-", state)
         )
     header = ("run", "parameters", "steps", "done", "state")
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
@@ -34,17 +34,19 @@ def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfi
     print(f"{len(rows)} runs in {execution.run_root}, {finished} finished; nothing was run")
 
 
-def _count_parameters(config: ExperimentConfig) -> str:
-    if config.model.is_file:
-        return "-"
-    count = models.count_parameters(
+def count_parameters(config: ExperimentConfig) -> int:
+    """Trainable parameters of an experiment's network, which is not a user's own."""
+    return models.count_parameters(
         config.model.model,
         size=config.model.size,
         input_shape=config.data.input_shape,
         num_classes=config.data.num_classes,
         **{name: getattr(config.model, name) for name in MODELS[config.model.model].options},
     )
-    return f"{count:,}"
+
+
+def _show_parameters(config: ExperimentConfig) -> str:
+    return "-" if config.model.is_file else f"{count_parameters(config):,}"
 
 
 def _count_steps(config: ExperimentConfig, execution: ExecutionConfig) -> str:

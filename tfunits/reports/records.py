@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tfunits.artifacts import RunDir, read_arrays, read_json
-from tfunits.configs import NETWORK, ExperimentConfig, MeasureConfig, UserError, resolve_defaults
+from tfunits.configs import NETWORK, VARIED_BLOCK, ExperimentConfig, MeasureConfig, UserError, resolve_defaults
 from tfunits.statistics import (
     STRICTLY_FITTED_ERROR,
     AblationCurve,
@@ -57,6 +57,12 @@ class RunRecord:
     def size(self) -> float | None:
         """Width multiplier; None for a user's own network, whose fractions stay raw."""
         return None if self.config.model.is_file else self.config.model.size
+
+    def tap_size(self, tap: str) -> float | None:
+        """Width multiplier of a tap's layer, which for one block of inception_v3 is its own."""
+        if tap == VARIED_BLOCK and self.config.model.layer_size is not None:
+            return self.config.model.layer_size
+        return self.size
 
     def outputs(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """The network's outputs [examples, classes] and the labels on a split, as its run has stored them.
@@ -265,12 +271,12 @@ def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, s
                 noise = float(curve.crossings(measure.tolerance).mean())
                 found = {"noise_tolerance": noise, "agreement_at_largest": at_end}
             else:
-                found = {**_prunable_numbers(curve, record.size, measure), "agreement_at_1": at_end}
+                found = {**_prunable_numbers(curve, record.tap_size(tap), measure), "agreement_at_1": at_end}
             for name, value in {**found, "area": area}.items():
                 yield split, unit, tap, name, value
     yield from _chunk_numbers(record)
     for split, by_tap in record.statistics.items():
-        found = {tap: _unit_numbers(units, record.size, measure) for tap, units in by_tap.items()}
+        found = {tap: _unit_numbers(units, record.tap_size(tap), measure) for tap, units in by_tap.items()}
         for tap, values in found.items():
             for name, value in values.items():
                 yield split, "", tap, name, value

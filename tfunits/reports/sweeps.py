@@ -89,8 +89,9 @@ def sampling_table(records: Sequence[RunRecord], measure: MeasureConfig | None =
             if max(counts) < 2:
                 continue
             redundant, similar = [], []
-            for units in taps.values():
-                scale = 1 if record.size is None else record.size / REFERENCE_SIZE
+            for tap, units in taps.items():
+                size = record.tap_size(tap)
+                scale = 1 if size is None else size / REFERENCE_SIZE
                 shares = [
                     scale * count_redundant(v, measure.variance_fraction, rule=measure.protocol) / units.num_units
                     for v in units.principal_variances

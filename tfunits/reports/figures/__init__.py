@@ -2,7 +2,7 @@
 
 from tfunits.reports.figures import frivolous, removable, robustness
 from tfunits.reports.figures.drawing import draw_figure
-from tfunits.reports.figures.figure import Curve, Figure, Panel
+from tfunits.reports.figures.figure import Curve, Figure, Panel, Source
 from tfunits.reports.figures.runs import Runs
 
 # <paper>/<figure> -> the figure.
@@ -10,4 +10,4 @@ FIGURES: dict[str, Figure] = {
     figure.name: figure for paper in (frivolous, removable, robustness) for figure in paper.FIGURES
 }
 
-__all__ = ["FIGURES", "Curve", "Figure", "Panel", "Runs", "draw_figure"]
+__all__ = ["FIGURES", "Curve", "Figure", "Panel", "Runs", "Source", "draw_figure"]

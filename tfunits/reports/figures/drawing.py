@@ -25,7 +25,7 @@ def draw_figure(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathli
     Returns: the files.
     """
     tables = [panel.tabulate(runs) for panel in figure.panels]
-    picture = plot_figure(figure, tables)
+    picture = figure.picture(runs) if figure.picture else plot_figure(figure, tables)
     path = folder / figure.name
     files = [path.with_name(f"{path.name}{suffix}") for suffix in (".png", ".pdf", ".csv")]
     write_figure(files[0], picture, _DPI)
@@ -41,17 +41,17 @@ def plot_figure(figure: Figure, tables: list[pd.DataFrame]) -> matplotlib.figure
     count = len(figure.panels)
     columns = min(count, figure.columns)
     rows = -(-count // columns)
-    picture = matplotlib.figure.Figure(
-        figsize=(1.1 * PANEL_INCHES * columns, 1.05 * PANEL_INCHES * rows), layout="constrained"
-    )
+    width, height = figure.inches or (1.1 * PANEL_INCHES, 1.05 * PANEL_INCHES)
+    picture = matplotlib.figure.Figure(figsize=(width * columns, height * rows), layout="constrained")
     axes = np.ravel(picture.subplots(rows, columns, squeeze=False))
-    for letter, panel, table, one in zip(_letters(count), figure.panels, tables, axes, strict=False):
+    for letter, panel, table, one in zip(_letters(figure), figure.panels, tables, axes, strict=False):
         if table.empty:
             one.text(0.5, 0.5, "not measured", ha="center", va="center", color="grey", transform=one.transAxes)
             one.set(title=panel.title, xticks=[], yticks=[])
         else:
             panel.plot(one, table)
-        one.set_title(f"({letter}) {one.get_title()}", fontsize=9)
+        if count > 1:
+            one.set_title(f"({letter}) {one.get_title()}", fontsize=9)
     for one in axes[count:]:
         one.remove()
     lines = {label: line for one in picture.axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
@@ -65,13 +65,13 @@ def join_tables(figure: Figure, tables: list[pd.DataFrame]) -> pd.DataFrame:
     """The numbers of all panels, with columns that say which: its letter, as in the picture, and its title."""
     lettered = [
         table.assign(panel=letter, title=panel.title)
-        for letter, panel, table in zip(_letters(len(tables)), figure.panels, tables, strict=True)
+        for letter, panel, table in zip(_letters(figure), figure.panels, tables, strict=True)
     ]
     joined = pd.concat(lettered, ignore_index=True)
     first = ["panel", "title"]
     return joined[[*first, *(name for name in joined.columns if name not in first)]]
 
 
-def _letters(count: int) -> list[str]:
+def _letters(figure: Figure) -> list[str]:
     """a, b, c, ..., as papers letter panels."""
-    return [chr(ord("a") + number) for number in range(count)]
+    return [chr(ord(figure.first_letter) + number) for number in range(len(figure.panels))]

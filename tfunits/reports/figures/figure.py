@@ -1,10 +1,12 @@
 """What a figure of a paper is: runs, panels, and what the paper claims about it."""
 
 import dataclasses
+import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import matplotlib.axes
+import matplotlib.figure
 import pandas as pd
 
 from tfunits.reports.figures.runs import Runs
@@ -47,6 +49,14 @@ class Curve:
         return runs.any_of([self.settings] if isinstance(self.settings, Mapping) else self.settings)
 
 
+class Source(enum.StrEnum):
+    """What a figure is drawn of: measured runs, images of their units, or their settings alone, so that none is run."""
+
+    MEASURES = "measures"
+    IMAGES = "images"
+    SETTINGS = "settings"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figure:
     """A figure or table of a paper.
@@ -60,6 +70,10 @@ class Figure:
         rates): from all runs to those chosen; None for all.
       further: further ways in which the chosen runs are measured: fields of `MeasureConfig`, one mapping a way.
       columns: panels beside each other, where a figure has several rows of them.
+      first_letter: of the panels, where a figure is some of a paper's.
+      inches: width and height of a panel; None for those of all figures.
+      source: what it is drawn of.
+      picture: draws the whole figure where it is no panels but a sheet of images; they then hold its numbers only.
     """
 
     name: str
@@ -69,3 +83,7 @@ class Figure:
     choose: Callable[[Runs], Runs] | None = None
     further: Sequence[Mapping[str, Any]] = ()
     columns: int = 4
+    first_letter: str = "a"
+    inches: tuple[float, float] | None = None
+    source: Source = Source.MEASURES
+    picture: Callable[[Runs], matplotlib.figure.Figure] | None = None

@@ -30,7 +30,8 @@ LABELS = {
 GROWING = ("prunability", "redundancy", "non_prunability", "non_redundancy")
 # Measures of ablations, of which there is one a kind of ablated unit.
 OF_ABLATIONS = ("prunability", "non_prunability", "mean_prunability", "area")
-_CAP_SIZE = 2
+_SPLIT_NAMES = {"test": "test", "train": "training", "validation": "validation"}
+CAP_SIZE = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,11 +95,12 @@ class WidthPanel:
             bars = None if part["std"].isna().all() else part["std"]
             axes.errorbar(
                 part.index.astype(float), part["mean"], yerr=bars, color=color, marker=MARKERS[number % len(MARKERS)],
-                ms=4, capsize=_CAP_SIZE, label=label,
+                ms=4, capsize=CAP_SIZE, label=label,
             )  # fmt: skip
             gains.append(gain(part["mean"].to_dict()).value)
         draw_widths(axes, sorted(table[self.x].unique()))
-        axes.set(ylabel=LABELS.get(self.measure, self.measure), title=self.title)
+        label = LABELS.get(self.measure, self.measure)
+        axes.set(ylabel=label.replace("test", _SPLIT_NAMES[self.split or "test"]), title=self.title)
         if self.measure in GROWING:
             draw_gains(axes, gains)
             if len(table) and (table["mean"] > 0).all():

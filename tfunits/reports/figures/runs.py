@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from tfunits.configs import NETWORK, DataConfig, MeasureConfig, ModelConfig, TrainingConfig
+from tfunits.reports.dynamics import tabulate_dynamics
 from tfunits.reports.records import RunRecord, first_unit, flat_settings, read_run, tabulate
+from tfunits.reports.width_test import DrawnRun
 
 # Every field of model, data and training.
 SETTINGS = tuple(field.name for part in (ModelConfig, DataConfig, TrainingConfig) for field in dataclasses.fields(part))
@@ -24,10 +26,14 @@ class Runs:
     Attributes:
       records: one a run.
       measure: with which options they were measured.
+      drawn: runs with images of their units, for figures that are drawn of these.
+      num_parameters: name of a run -> trainable parameters, for figures that are drawn of settings alone.
     """
 
     records: Sequence[RunRecord]
     measure: MeasureConfig = dataclasses.field(default_factory=MeasureConfig)
+    drawn: Sequence[DrawnRun] = ()
+    num_parameters: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -43,6 +49,17 @@ class Runs:
     def frame(self) -> pd.DataFrame:
         """Every number of every run, as `reports.tabulate` has it."""
         return tabulate(self.records, self.measure)
+
+    @functools.cached_property
+    def dynamics(self) -> pd.DataFrame:
+        """Every number at every kept epoch, as `reports.tabulate_dynamics` has it, with columns run, size and seed."""
+        parts = [
+            tabulate_dynamics(record.run_dir, self.measure).assign(
+                run=record.run_dir.name, size=record.config.model.size, seed=record.config.training.seed
+            )
+            for record in self.trained.records
+        ]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def where(self, **settings: Any) -> "Runs":
         """The runs with these settings.
