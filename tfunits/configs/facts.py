@@ -386,11 +386,12 @@ REGULARIZERS = ("augmentation", "dropout", "weight_decay")
 # Step -> what it measures of the trained network; dynamics measures at kept epochs.
 MEASURES_OF_STEPS: Mapping[str, tuple[str, ...]] = {
     "measure": ("accuracy", "ablation", "units"),
-    "chunks": ("chunks", "reconstruction", "dimension"),
+    # Of several networks' chunks the ensemble's error is asked, for which accuracy stores their outputs.
+    "chunks": ("accuracy", "chunks", "reconstruction", "dimension"),
     "kinds": ("kinds",),
     "stability": ("stability",),
 }
-MEASURES = tuple(name for names in MEASURES_OF_STEPS.values() for name in names)
+MEASURES = tuple(dict.fromkeys(name for names in MEASURES_OF_STEPS.values() for name in names))
 STEPS = ("train", *MEASURES_OF_STEPS, "dynamics", "visualize", "report")
 # The row of the whole network in tables whose other rows are taps.
 NETWORK = "network"

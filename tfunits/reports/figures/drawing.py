@@ -54,7 +54,9 @@ def plot_figure(figure: Figure, tables: list[pd.DataFrame]) -> matplotlib.figure
             one.set_title(f"({letter}) {one.get_title()}", fontsize=9)
     for one in axes[count:]:
         one.remove()
-    lines = {label: line for one in picture.axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
+    # What has a legend of its own needs no other.
+    shared = [one for one in picture.axes if one.get_legend() is None]
+    lines = {label: line for one in shared for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
     if len(lines) > 1:
         picture.legend(lines.values(), lines, loc="outside lower center", ncols=min(6, len(lines)), fontsize=7)
     picture.suptitle(f"{figure.name}: {figure.title}", fontsize=10)
