@@ -278,42 +278,43 @@ class DynamicsPanel:
         if self.measure == "chunk_error":
             # Beside errors of chunks the paper draws where those of the network on test data lie.
             drawn |= (table["measure"] == "error") & (table["split"] == "test")
-        inside = table["chunk"].between(*self.sizes) | (table["chunk"] == 0)
-        return table[drawn & inside].dropna(subset="value").reset_index(drop=True)
+        # The whole layer leaves no residual, and errs as the network.
+        inner = table["chunk"].between(*self.sizes) & (table["chunk"] < table["chunk"].max())
+        return table[drawn & (inner | (table["chunk"] == 0))].dropna(subset="value").reset_index(drop=True)
 
     def plot(self, axes: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
         """Lines by size; the whole network in black, its test error dashed."""
         sizes = sorted(set(table["chunk"]) - {0})
-        if self.measure == "chunk_error":
-            # The largest is the whole layer, which is drawn as the network.
-            sizes = sizes[:-1] if len(sizes) > 1 else sizes
         for number, curve in enumerate(self.curves):
             part = table[table["curve"] == curve.label]
-            thin = {"lw": 1.8 if number == 0 else 0.7, "marker": "." if number == 0 else None}
+            thick = number == 0
             for size, color in zip(sizes, colors_for(max(2, len(sizes))), strict=False):
                 line = part[part["chunk"] == size]
-                name = _label(curve.label, f"chunk of {size:g}") if len(self.curves) > 1 else f"chunk of {size:g}"
-                axes.plot(line["epoch"], line["value"], color=color, label=name if number == 0 else None, **thin)
+                axes.plot(
+                    line["epoch"], line["value"], color=color, lw=1.8 if thick else 0.7, marker="." if thick else None,
+                    ms=5, label=f"chunk of {size:g}" if thick else None,
+                )  # fmt: skip
             for split, style in (("train", "-"), ("test", "--")):
                 line = part[(part["chunk"] == 0) & (part["split"] == split)]
                 if len(line):
-                    label = f"network, {split}" if number == 0 else None
+                    label = f"network, {split}" if thick else None
                     axes.plot(line["epoch"], line["value"], style, color="black", lw=1.4, label=label)
         names = {
             "chunk_error": "training error",
-            "correlation": "mean correlation of residuals (all pairs)",
-            "held_out_correlation": "mean correlation of residuals (held out)",
+            "correlation": "mean |correlation| of residuals",
+            "held_out_correlation": "mean |correlation| of residuals",
         }
-        axes.set(xlabel="epoch", ylabel=names.get(self.measure, self.measure), title=self.title)
+        title = self.title
+        if len(self.curves) > 1:
+            title += f"\nthick: {self.curves[0].label}; thin: {self.curves[1].label}"
+        axes.set(xlabel="epoch", ylabel=names.get(self.measure, self.measure))
+        axes.set_title(title, fontsize=9)
         if self.measure == "chunk_error":
             _draw_errors(axes, table["value"])
         else:
-            axes.set_ylim(bottom=0)
-        if len(self.curves) > 1:
-            thick, thin_one = self.curves[0].label, self.curves[1].label
-            note = f"thick: {thick}; thin: {thin_one}"
-            axes.text(0.02, 1.0, note, transform=axes.transAxes, fontsize=7, va="bottom")
-        axes.legend(fontsize=_LEGEND_SIZE, ncols=2)
+            # Room for the legend above the lines.
+            axes.set_ylim(0, 1.4 * max(table["value"].max(), 1e-3))
+        axes.legend(fontsize=_LEGEND_SIZE, ncols=3, framealpha=0.6)
         tidy(axes)
 
 
@@ -350,12 +351,12 @@ class NetworkDynamicsPanel:
         if first is not None:
             axes.axvline(first, color="grey", lw=0.8, ls=":")
             axes.text(
-                first, 0.75, f" no training error\n from epoch {first} on", transform=axes.get_xaxis_transform(),
-                fontsize=7, ha="left" if first < 0.6 * table["epoch"].max() else "right",
+                first, 0.99, f" no training error \n from epoch {first} on ", transform=axes.get_xaxis_transform(),
+                fontsize=7, va="top", ha="left" if first < 0.6 * table["epoch"].max() else "right",
             )  # fmt: skip
         axes.set(xlabel="epoch", ylabel="error", title=self.title)
         _draw_errors(axes, table["value"])
-        axes.legend(fontsize=_LEGEND_SIZE)
+        axes.legend(fontsize=_LEGEND_SIZE, loc="center right", framealpha=0.6)
         tidy(axes)
 
 

@@ -34,7 +34,10 @@ WITH_DECAY = Curve(label="weight decay", settings={"regularizers": is_decayed})
 WITHOUT_DECAY = Curve(label="no weight decay", settings={"regularizers": is_not_decayed})
 _BOTH = (WITH_DECAY, WITHOUT_DECAY)
 # Mean correlation as verdicts use it, and as the paper draws it.
-_CORRELATIONS = {"held_out_correlation": "held out", "correlation": "in-sample"}
+_CORRELATIONS = {
+    "held_out_correlation": "held out, outside the chunk",
+    "correlation": "in-sample, all pairs",
+}
 
 
 def _excess(letter: str, title: str, claims: Sequence[str], *kinds: str) -> Figure:
