@@ -13,8 +13,11 @@ from tfunits.configs import UserError
 from tfunits.datasets.photographs import PhotographPreprocessing
 from tfunits.datasets.preprocessing import Preprocessing
 
-# Examples per batch of the evaluation splits; no result depends on it.
+# Examples per batch of the evaluation splits; of short vectors more, whose batches would take longer to hand over than
+# to work on. No result depends on it.
 EVALUATION_BATCH_SIZE = 128
+_LARGEST_BATCH_SIZE = 1024
+_VALUES_OF_BATCH = 2**16
 # Keeps the draws of augmentation apart from those of the order.
 _AUGMENTATION_STREAM = 0xA6
 # What reading a damaged file, record or image raises.
@@ -222,21 +225,25 @@ class Dataset:
         """Test examples, as `train`."""
         return self.batches("test")
 
-    def batches(
-        self, split: str, batch_size: int = EVALUATION_BATCH_SIZE, *, shard: tuple[int, int] = (0, 1)
-    ) -> tf.data.Dataset:
+    def batches(self, split: str, batch_size: int | None = None, *, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """One split in its own order, batched; the last batch may be smaller.
 
         Args:
           split: one of `splits`.
-          batch_size: examples per batch of this shard.
+          batch_size: examples per batch of this shard; as many as are quickly evaluated if None.
           shard: (w, W) for the part of the w-th of W readers; every example is in one part.
 
         Raises:
           ValueError: no such split or shard.
         """
         _check_shard(shard)
+        batch_size = batch_size or self._evaluation_batch_size(split)
         return self._examples(split).read(Pass(batch_size=batch_size, shard=shard), self.preprocessing)
+
+    def _evaluation_batch_size(self, split: str) -> int:
+        part = self._examples(split)
+        values = math.prod(part.inputs.shape[1:]) if isinstance(part, Split) else _VALUES_OF_BATCH
+        return max(EVALUATION_BATCH_SIZE, min(_LARGEST_BATCH_SIZE, _VALUES_OF_BATCH // max(1, values)))
 
     def epoch(
         self,
