@@ -1,5 +1,6 @@
 """What a run was made with."""
 
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -19,6 +20,18 @@ def describe_environment(*, devices: Sequence[str], deterministic: bool) -> dict
       devices: names of the devices that train.
       deterministic: whether TensorFlow was told to give equal bits.
     """
+    return {
+        **_describe_process(),
+        "devices": list(devices),
+        "num_cpus": os.cpu_count(),
+        "deterministic": deterministic,
+        "command": sys.argv,
+    }
+
+
+@functools.cache
+def _describe_process() -> dict[str, Any]:
+    """What stays the same while a process lives; a grid of small networks would ask for it ten times a second."""
     from tfunits import __version__
 
     return {
@@ -27,10 +40,6 @@ def describe_environment(*, devices: Sequence[str], deterministic: bool) -> dict
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "devices": list(devices),
-        "num_cpus": os.cpu_count(),
-        "deterministic": deterministic,
-        "command": sys.argv,
     }
 
 
