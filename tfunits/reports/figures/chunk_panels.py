@@ -69,8 +69,7 @@ class ExcessPanel:
 
     def tabulate(self, runs: Runs) -> pd.DataFrame:
         """`excess_table` of every curve, kinds that are drawn only."""
-        table = _join([excess_table(curve.choose(runs), self.split) for curve in self.curves], self.curves)
-        return table[table["kind"].isin(self.kinds)].reset_index(drop=True)
+        return _join([excess_table(curve.choose(runs), self.split, self.kinds) for curve in self.curves], self.curves)
 
     def plot(self, axes: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
         """A line a curve and kind, its exponent in the legend."""
@@ -87,15 +86,20 @@ class ExcessPanel:
                 elinewidth=0.8, label=_label(curve, name) + _describe_exponent(part.iloc[0]),
             )  # fmt: skip
         _draw_guide(axes, table)
-        _shade_clones(axes, table.iloc[0])
+        if len(self.curves) == 1:
+            _shade_clones(axes, table.iloc[0])
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         positive = table.loc[table["excess"] > 0, "excess"]
         if len(positive):
-            axes.set_ylim(positive.min() / 3, positive.max() * 2)
+            # Room for the legend below the left end of the lines.
+            axes.set_ylim(positive.min() / 6, positive.max() * 3)
         axes.set(xlabel=_WIDTH_LABEL, ylabel=rf"{self.split} error $-$ error$_\infty$", title=self.title)
+        if hidden := len(table) - len(positive):
+            text = f"{hidden} not above error$_\\infty$"
+            axes.text(0.99, 0.01, text, transform=axes.transAxes, ha="right", fontsize=_LEGEND_SIZE, color="grey")
         _draw_sizes(axes, table["width"])
-        axes.legend(fontsize=_LEGEND_SIZE, loc="lower left")
+        axes.legend(fontsize=_LEGEND_SIZE, framealpha=0.6)
         tidy(axes)
 
 
@@ -186,22 +190,22 @@ class ErrorPanel:
         if self.split == "train":
             row = table.iloc[0]
             axes.axhline(FITTED_ERROR, color="grey", lw=0.8, ls=":")
-            if self.x == "width":
+            if self.x == "width" and len(self.curves) == 1:
                 _mark(axes, row["clone_size"], "$w^*$")
-                _mark(axes, row["fitting_width"], "$W^*$", 0.9)
+                _mark(axes, row["fitting_width"], "$W^*$", 0.93)
             _draw_errors(axes, table["error"])
         _draw_sizes(axes, table[self.x])
         axes.legend(fontsize=_LEGEND_SIZE)
         tidy(axes)
 
 
-def _draw_errors(axes: matplotlib.axes.Axes, errors: pd.Series) -> None:
-    """An axis on which errors of nought have a place, and small ones are told apart."""
+def _draw_errors(axes: matplotlib.axes.Axes, errors: pd.Series, room: float = 2) -> None:
+    """An axis on which errors of nought have a place, and small ones are told apart; up to `room` times the largest."""
     axes.set_yscale("symlog", linthresh=FITTED_ERROR)
     ticks = [0, 0.01, 0.1, *([0.5] if errors.max() < 0.6 else [1])]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_ylim(-FITTED_ERROR / 8, max(0.1, 1.15 * errors.max()))
+    axes.set_ylim(-FITTED_ERROR / 8, max(0.1, room * errors.max()))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -231,23 +235,27 @@ class ReconstructionPanel:
             for name, style, color, label in (
                 ("held_out_r2", "o-", COLORS[0], "$R^2$, held out"),
                 ("r2", "o:", COLORS[5], "$R^2$, in-sample"),
-                ("held_out_correlation", "s-", COLORS[2], "mean correlation, held out, outside the chunk"),
-                ("correlation", "s:", COLORS[4], "mean correlation, in-sample, all pairs"),
-                ("noise_floor", "--", "grey", "noise floor"),
+                ("held_out_correlation", "s-", COLORS[2], "mean |corr.| of residuals, held out"),
+                ("correlation", "s:", COLORS[4], "the same, in-sample, all pairs"),
+                ("noise_floor", "--", "grey", "noise floor, held out"),
             ):
                 axes.plot(
                     part["chunk"], part[name], style, ms=3.5, lw=1.4 if number == 0 else 0.7, color=color,
                     label=label if number == 0 else None,
                 )  # fmt: skip
         row = table.iloc[0]
-        _mark(axes, row["clone_size"], "$w^*$")
+        _mark(axes, row["clone_size"], "$w^*$", 0.72)
         axes.set_xscale("log", base=2)
-        axes.set(xlabel="units of the chunk", ylim=(-0.05, 1.1), title=self.title)
-        if not np.isnan(row["intrinsic_dimension"]):
-            text = f"intrinsic dimension {row['intrinsic_dimension']:.1f}"
-            axes.text(0.98, 0.5, text, transform=axes.transAxes, ha="right", fontsize=7)
+        # Room for the legend above R2 of nearly 1.
+        axes.set(xlabel="units of the chunk", ylim=(-0.03, 1.45), yticks=np.linspace(0, 1, 6))
+        dimension = row["intrinsic_dimension"]
+        known = "" if np.isnan(dimension) else f"intrinsic dimension {dimension:.1f}"
+        axes.set_title("\n".join(filter(None, (self.title, known))), fontsize=9)
         _draw_sizes(axes, table["chunk"])
-        axes.legend(fontsize=_LEGEND_SIZE, loc="center left", bbox_to_anchor=(0, 0.62))
+        axes.legend(
+            fontsize=_LEGEND_SIZE, loc="upper left", ncols=2, framealpha=0.6, columnspacing=0.6, handlelength=1.6,
+            borderaxespad=0,
+        )  # fmt: skip
         tidy(axes)
 
 
@@ -309,12 +317,12 @@ class DynamicsPanel:
             title += f"\nthick: {self.curves[0].label}; thin: {self.curves[1].label}"
         axes.set(xlabel="epoch", ylabel=names.get(self.measure, self.measure))
         axes.set_title(title, fontsize=9)
+        # Room for the legend above the lines.
         if self.measure == "chunk_error":
-            _draw_errors(axes, table["value"])
+            _draw_errors(axes, table["value"], room=12)
         else:
-            # Room for the legend above the lines.
             axes.set_ylim(0, 1.4 * max(table["value"].max(), 1e-3))
-        axes.legend(fontsize=_LEGEND_SIZE, ncols=3, framealpha=0.6)
+        axes.legend(fontsize=_LEGEND_SIZE, ncols=3, framealpha=0.6, loc="upper right")
         tidy(axes)
 
 
@@ -351,7 +359,7 @@ class NetworkDynamicsPanel:
         if first is not None:
             axes.axvline(first, color="grey", lw=0.8, ls=":")
             axes.text(
-                first, 0.99, f" no training error \n from epoch {first} on ", transform=axes.get_xaxis_transform(),
+                first, 0.99, f" first without training \n error: epoch {first} ", transform=axes.get_xaxis_transform(),
                 fontsize=7, va="top", ha="left" if first < 0.6 * table["epoch"].max() else "right",
             )  # fmt: skip
         axes.set(xlabel="epoch", ylabel="error", title=self.title)
@@ -384,21 +392,20 @@ class BiasVariancePanel:
     def plot(self, axes: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
         """A line a part."""
         for number, curve in enumerate(self.curves):
-            for (part, style), color in zip(
-                (("loss", "^-"), ("bias", "s-"), ("variance", "o-")), ("black", *COLORS), strict=False
-            ):
+            for part, style, color in (
+                ("loss", "^-", "black"), ("bias", "s-", COLORS[0]), ("variance", "o-", COLORS[1]),
+            ):  # fmt: skip
                 line = table[(table["curve"] == curve.label) & (table["part"] == part)]
-                label = {"loss": "loss", "bias": "bias", "variance": "variance"}[part]
                 axes.plot(
                     line["width"], line["value"], style, ms=3.5, color=color, lw=1.4 if number == 0 else 0.7,
-                    label=_label(curve.label, label),
+                    label=_label(curve.label, part),
                 )  # fmt: skip
         row = table.iloc[0]
         _mark(axes, row["clone_size"], "$w^*$")
-        _mark(axes, row["fitting_width"], "$W^*$", 0.9)
+        _mark(axes, row["fitting_width"], "$W^*$", 0.93)
         axes.set_xscale("log", base=2)
         axes.set(xlabel="units of the last hidden layer", ylabel=f"{self.loss.replace('_', '-')} loss, {self.split}")
-        axes.set(title=self.title, ylim=(min(0, 1.1 * table["value"].min()), 1.15 * table["value"].max()))
+        axes.set(title=self.title, ylim=(min(0, 1.1 * table["value"].min()), 1.3 * table["value"].max()))
         _draw_sizes(axes, table["width"])
         axes.legend(fontsize=_LEGEND_SIZE)
         tidy(axes)

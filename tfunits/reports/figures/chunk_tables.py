@@ -166,8 +166,13 @@ def _with_critical_sizes(table: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     return table.assign(**{name: np.nan if value is None else value for name, value in found.items()})
 
 
-def excess_table(runs: Runs, split: str = "test") -> pd.DataFrame:
-    """Excess of errors over error_inf, with the power laws of both kinds.
+def excess_table(runs: Runs, split: str = "test", kinds: Sequence[str] = (NETWORKS, CHUNKS)) -> pd.DataFrame:
+    """Excess of errors over error_inf, with the power law of each kind.
+
+    Args:
+      runs: of one recipe.
+      split: on which they err.
+      kinds: which rows.
 
     Returns: `error_table` on the split with further columns limit (error_inf), limit_networks, excess, and of the
       kind's power law coefficient, exponent, exponent_low, exponent_high (95 % of bootstrap samples over networks and
@@ -180,8 +185,9 @@ def excess_table(runs: Runs, split: str = "test") -> pd.DataFrame:
                "exponent_high"]  # fmt: skip
     if limit is None:
         return pd.DataFrame(columns=columns)
+    table = table[table["kind"].isin(kinds)].reset_index(drop=True)
     table = table.assign(limit=limit.error, limit_networks=limit.num_networks, excess=table["error"] - limit.error)
-    for kind in (NETWORKS, CHUNKS):
+    for kind in kinds:
         law = find_power_law(runs, kind, split, limit=limit)
         of_kind = table["kind"] == kind
         table.loc[of_kind, "coefficient"] = law.law.coefficient if law else np.nan
@@ -272,8 +278,9 @@ def dynamics_table(runs: Runs, *, options: MeasureConfig | None = None) -> pd.Da
       runs: of one recipe; of the widest those with the step dynamics count.
       options: with which they were measured; the runs' own if None.
 
-    Returns: columns epoch, split, measure (error, chunk_error, r2, correlation, held_out_r2, held_out_correlation),
-      chunk (its size; 0 for the whole network), networks, value (their mean), std (over networks, n - 1).
+    Returns: of epochs that all of the networks kept, columns epoch, split, measure (error, chunk_error, r2,
+      correlation, held_out_r2, held_out_correlation), chunk (its size; 0 for the whole network), networks, value (their
+      mean), std (over networks, n - 1).
 
     Source: Doimo et al. 2022, figure 5.
     """
@@ -287,6 +294,8 @@ def dynamics_table(runs: Runs, *, options: MeasureConfig | None = None) -> pd.Da
     if not parts:
         return pd.DataFrame(columns=columns)
     frame = pd.concat(parts, ignore_index=True)
+    # A network's best epoch is kept beside those that were asked for.
+    frame = frame[frame.groupby("epoch")["run"].transform("nunique") == len(parts)].reset_index(drop=True)
     errors = frame["measure"] == "accuracy"
     frame["value"] = frame["value"].where(~errors, 1 - frame["value"])
     frame["measure"] = frame["measure"].where(~errors, "error")
@@ -309,7 +318,7 @@ def first_fitted_epoch(table: pd.DataFrame, chunk: int = 0, error: float = 0.0) 
 
 
 def bias_variance_table(runs: Runs, loss: str = "squared", split: str = "test") -> pd.DataFrame:
-    """Bias and variance over the seeds of every width.
+    """Bias and variance over the seeds of every width; of scores of the hinge loss as far as their margin, in [-1, 1].
 
     Args:
       runs: of one recipe, with outputs.
@@ -330,7 +339,11 @@ def bias_variance_table(runs: Runs, loss: str = "squared", split: str = "test") 
         if len(records) < 2:
             continue
         stored = [record.outputs(split) for record in records]
-        found = bias_variance(np.stack([outputs for outputs, _ in stored]), stored[0][1], loss)
+        outputs = np.stack([outputs for outputs, _ in stored])
+        if outputs.shape[-1] == 1:
+            # The hinge loss leaves scores free beyond their margin, where they grow without meaning.
+            outputs = np.clip(outputs, -1, 1)
+        found = bias_variance(outputs, stored[0][1], loss)
         for part in ("bias", "variance", "loss"):
             row = {"width": width, "size": size, "networks": len(records), "part": part}
             rows.append({**row, "value": getattr(found, part)})
