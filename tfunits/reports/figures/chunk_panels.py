@@ -244,7 +244,7 @@ class ReconstructionPanel:
                     label=label if number == 0 else None,
                 )  # fmt: skip
         row = table.iloc[0]
-        _mark(axes, row["clone_size"], "$w^*$", 0.72)
+        _mark(axes, row["clone_size"], "$w^*$", 0.5)
         axes.set_xscale("log", base=2)
         # Room for the legend above R2 of nearly 1.
         axes.set(xlabel="units of the chunk", ylim=(-0.03, 1.45), yticks=np.linspace(0, 1, 6))
@@ -296,7 +296,7 @@ class DynamicsPanel:
         for number, curve in enumerate(self.curves):
             part = table[table["curve"] == curve.label]
             thick = number == 0
-            for size, color in zip(sizes, colors_for(max(2, len(sizes))), strict=False):
+            for size, color in zip(sizes, _colors_of_sizes(len(sizes)), strict=False):
                 line = part[part["chunk"] == size]
                 axes.plot(
                     line["epoch"], line["value"], color=color, lw=1.8 if thick else 0.7, marker="." if thick else None,
@@ -324,6 +324,12 @@ class DynamicsPanel:
             axes.set_ylim(0, 1.4 * max(table["value"].max(), 1e-3))
         axes.legend(fontsize=_LEGEND_SIZE, ncols=3, framealpha=0.6, loc="upper right")
         tidy(axes)
+
+
+def _colors_of_sizes(count: int) -> list:
+    """Colours of chunks; black is the whole network's."""
+    colors = [color for color in COLORS if color != "#000000"]
+    return colors if count <= len(colors) else colors_for(count)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
