@@ -43,7 +43,7 @@ def test_every_figure_has_a_flagfile_and_every_flagfile_a_figure() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_flagfile_says_how_many_runs_it_needs(name: str) -> None:
     text = find_flagfiles(name)[name].read_text()
-    stated = re.search(r"^# Runs: (\d+) \((\d+) with --small\)\.$", text, re.MULTILINE)
+    stated = re.search(r"^# Runs: (\d+); (\d+) with --small\.$", text, re.MULTILINE)
     assert [len(read(name).experiments), len(read(name, "--small").experiments)] == [int(n) for n in stated.groups()]
     assert re.search(r"^# Cost: \S", text, re.MULTILINE)
 
