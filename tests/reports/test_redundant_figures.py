@@ -72,7 +72,7 @@ def test_networks_that_keep_epochs_are_never_trained_without() -> None:
     assert all(len(ways) == 1 for ways in kept.values())
 
 
-@pytest.mark.parametrize("name", ["fig1b", "fig2a", "fig2b", "fig2c", "fc5_digits", "fc5_uncorrelated"])
+@pytest.mark.parametrize("name", ["fig1b", "fig2a", "fig2b", "fig2c", "figS4a", "fc5_digits", "fc5_uncorrelated"])
 def test_the_ensemble_has_twenty_networks_of_the_widest_size(name: str) -> None:
     configs = read(f"redundant/{name}").experiments
     widest = max(config.model.size for config in configs)
