@@ -370,7 +370,7 @@ class NetworkDynamicsPanel:
             )  # fmt: skip
         axes.set(xlabel="epoch", ylabel="error", title=self.title)
         _draw_errors(axes, table["value"])
-        axes.legend(fontsize=_LEGEND_SIZE, loc="center right", framealpha=0.6)
+        axes.legend(fontsize=_LEGEND_SIZE, loc="lower left", framealpha=0.6)
         tidy(axes)
 
 
