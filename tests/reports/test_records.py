@@ -34,6 +34,11 @@ from tfunits.reports.records import varied_settings
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 COLUMNS = ["run", "model", "dataset", "size", "seed", "state", "split", "unit", "tap", "measure", "value"]
+SETTINGS = [
+    "layer_size", "last_width", "num_examples", "random_labels", "data_seed", "initializer", "init_scale", "optimizer",
+    "learning_rate", "batch_size", "k", "epochs", "regularizers", "weight_decay",
+]  # fmt: skip
+ALL_COLUMNS = [*COLUMNS[:5], *SETTINGS, "version", "state", "epoch", *COLUMNS[6:]]
 # What `fake_runs` puts into a run, as shares of the network's own units: multiply by size / 4 where it says so.
 SCALED = {
     ("copies", "prunability"): 0.625,  # 0.5 + 0.5 * (0.9 - 0.8) / (0.9 - 0.5)
@@ -90,7 +95,8 @@ def test_every_number_of_a_run(tmp_path: pathlib.Path, size: float) -> None:
     frame = reports.load(tmp_path)
     expected = {**{key: value * size / 4 for key, value in SCALED.items()}, **AS_IT_IS}
     assert values(frame) == pytest.approx(expected)
-    assert frame.columns.tolist() == COLUMNS
+    assert frame.columns.tolist() == ALL_COLUMNS
+    assert reports.tabulate([reports.read_run(run_dir)]).columns.tolist() == COLUMNS
     for name, value in {
         "run": run_dir.name, "model": "mlp", "dataset": "digits", "size": size, "seed": 3, "state": "finished",
         "split": "test",
@@ -197,7 +203,7 @@ def test_runs_are_found_by_name_and_other_folders_passed_over(tmp_path: pathlib.
     found = reports.find_runs(tmp_path)
     assert [run_dir.path for run_dir in found] == sorted(made)
     assert reports.read_run(found[0]).state == "unknown"
-    assert reports.load(tmp_path).columns.tolist() == COLUMNS
+    assert reports.load(tmp_path).columns.tolist() == ALL_COLUMNS
     assert reports.load(tmp_path).empty
 
 
@@ -215,15 +221,16 @@ def test_a_damaged_file_is_named(tmp_path: pathlib.Path, which: str, how: str) -
     path = next(iter(run_dir.measures.glob(which))) if "*" in which else run_dir.config_file
     damage(path, how)
     with pytest.raises(ValueError, match=f"{path.name}: expected .* damaged file"):
-        reports.load(tmp_path)
+        reports.read_run(run_dir)
 
 
 @pytest.mark.parametrize("content", ["{}", "[]"])
 def test_a_measure_that_holds_something_else_is_named(tmp_path: pathlib.Path, content: str) -> None:
-    path = write_accuracy(write_run(tmp_path))
+    run_dir = write_run(tmp_path)
+    path = write_accuracy(run_dir)
     path.write_text(content)
     with pytest.raises(ValueError, match=path.name):
-        reports.load(tmp_path)
+        reports.read_run(run_dir)
 
 
 def test_a_measure_of_another_version_is_passed_over(tmp_path: pathlib.Path) -> None:
@@ -411,11 +418,12 @@ def test_a_damaged_file_of_chunks_or_kinds_is_named(tmp_path: pathlib.Path, whic
     (path,) = run_dir.measures.glob(which)
     damage(path, how)
     with pytest.raises(ValueError, match=f"{path.name}: expected .* damaged"):
-        reports.load(tmp_path)
+        reports.read_run(run_dir)
 
 
 def test_arrays_that_are_gone_are_named(tmp_path: pathlib.Path) -> None:
-    path = write_chunks(write_run(tmp_path), {1: [50], 2: [1]})
+    run_dir = write_run(tmp_path)
+    path = write_chunks(run_dir, {1: [50], 2: [1]})
     path.with_suffix(".npz").unlink()
     with pytest.raises(ValueError, match=f"{path.name}: expected a whole measure"):
-        reports.load(tmp_path)
+        reports.read_run(run_dir)

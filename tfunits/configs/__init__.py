@@ -11,6 +11,7 @@ from tfunits.configs.experiment import (
     TrainingConfig,
     VisualizationConfig,
 )
+from tfunits.configs.exporting import check_export
 from tfunits.configs.facts import (
     DATASETS,
     DEFAULT_STEPS,
@@ -34,6 +35,7 @@ from tfunits.configs.keeping import KeepRule, parse_keep_rule
 from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, find_prepared, is_prepared, resolve_data_dir
 from tfunits.configs.request import Request
 from tfunits.configs.resolve import (
+    IDENTITY_SECTIONS,
     as_dict,
     canonical_json,
     from_dict,
@@ -55,11 +57,13 @@ __all__ = [
     "DOWNLOAD_HOSTS",
     "FILE_PREFIX",
     "FOLDER_PREFIX",
+    "IDENTITY_SECTIONS",
     "MEASURES_OF_STEPS",
     "MODELS",
     "NETWORK",
     "SPLITS",
     "STEPS",
+    "VARIED_BLOCK",
     "Cluster",
     "DataConfig",
     "DatasetFacts",
@@ -78,6 +82,7 @@ __all__ = [
     "VisualizationConfig",
     "as_dict",
     "canonical_json",
+    "check_export",
     "describe_missing",
     "expand",
     "find_dataset",

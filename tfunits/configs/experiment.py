@@ -8,6 +8,7 @@ from typing import Any
 
 from tfunits.configs import facts
 from tfunits.configs.errors import UserError, reject
+from tfunits.configs.exporting import check_export
 from tfunits.configs.folders import list_images
 from tfunits.configs.keeping import parse_keep_rule
 
@@ -524,6 +525,9 @@ class ExecutionConfig:
     keep_epochs: tuple[str, ...] | None = option(
         None, "epochs whose checkpoints stay: numbers, lastN, everyN, e.g. 1,2,5,last8,every10", plain_list=True
     )
+    export: str | None = option(
+        None, "file into which every number of the runs goes as one table at the end: .parquet, .csv or .json"
+    )
     worker_timeout: float = option(
         300.0, "seconds that a worker of several machines (TF_CONFIG) waits for the others to start", above=0
     )
@@ -531,6 +535,8 @@ class ExecutionConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         parse_keep_rule(self.keep_epochs or ())
+        if self.export is not None:
+            check_export(self.export)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

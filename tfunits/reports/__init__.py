@@ -26,6 +26,7 @@ from tfunits.reports.drawings import (
     write_drawing,
 )
 from tfunits.reports.dynamics import plot_dynamics, tabulate_dynamics
+from tfunits.reports.frames import export_frame, load, tabulate, tabulate_settings
 from tfunits.reports.grid import GridReport, report_grid
 from tfunits.reports.plots import (
     ABLATED,
@@ -41,11 +42,10 @@ from tfunits.reports.records import (
     find_runs,
     first_unit,
     flat_settings,
-    load,
     read_dynamics,
     read_epochs,
     read_run,
-    tabulate,
+    read_runs,
 )
 from tfunits.reports.sweeps import find_untrained, sampling_table, split_table, tolerance_table
 from tfunits.reports.tables import format_table, gain_table, grid_table, run_notes, run_table
@@ -63,6 +63,7 @@ __all__ = [
     "chunk_table",
     "drawing_file",
     "drawing_table",
+    "export_frame",
     "file_stem",
     "find_runs",
     "find_untrained",
@@ -93,6 +94,7 @@ __all__ = [
     "read_dynamics",
     "read_epochs",
     "read_run",
+    "read_runs",
     "report_grid",
     "report_widths",
     "run_notes",
@@ -101,6 +103,7 @@ __all__ = [
     "split_table",
     "tabulate",
     "tabulate_dynamics",
+    "tabulate_settings",
     "tolerance_table",
     "width_table",
     "write_drawing",

@@ -6,8 +6,9 @@ from matplotlib.figure import Figure
 
 from tfunits.artifacts import RunDir, read_json
 from tfunits.configs import MeasureConfig
+from tfunits.reports.frames import tabulate
 from tfunits.reports.plots import PANEL_INCHES, colors_for, tidy
-from tfunits.reports.records import NETWORK, read_dynamics, tabulate
+from tfunits.reports.records import NETWORK, read_dynamics
 
 # From this ratio of the last to the first epoch on, epochs stand on a log scale.
 _LOG_FROM = 20

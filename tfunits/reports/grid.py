@@ -9,8 +9,9 @@ import pandas as pd
 from tfunits.artifacts import write_figure, write_table
 from tfunits.configs import MeasureConfig
 from tfunits.reports.chunks import plot_widths, width_table
+from tfunits.reports.frames import tabulate
 from tfunits.reports.plots import plot_against_width
-from tfunits.reports.records import NETWORK, RunRecord, first_unit, flat_settings, tabulate, varied_settings
+from tfunits.reports.records import NETWORK, RunRecord, first_unit, flat_settings, varied_settings
 from tfunits.reports.tables import gain_table, grid_table
 
 _PLOTTED = ("accuracy", "prunability", "redundancy")

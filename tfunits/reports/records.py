@@ -1,27 +1,25 @@
-"""Finished runs as tables: one tidy frame of every number."""
+"""What run directories hold, read back."""
 
 import dataclasses
-import json
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from tfunits.artifacts import RunDir, read_arrays, read_json
-from tfunits.configs import NETWORK, VARIED_BLOCK, ExperimentConfig, MeasureConfig, UserError, resolve_defaults
-from tfunits.statistics import (
-    STRICTLY_FITTED_ERROR,
-    AblationCurve,
-    ChunkErrors,
-    ReconstructionCurve,
-    UnitStatistics,
-)
+from tfunits.configs import IDENTITY_SECTIONS, NETWORK, ExperimentConfig, MeasureConfig, UserError, resolve_defaults
+from tfunits.reports.widths import tap_size
+from tfunits.statistics import AblationCurve, ChunkErrors, ReconstructionCurve, UnitStatistics
 
 _EPOCH = re.compile(r"@(\d+)-")
-_COLUMNS = ("run", "model", "dataset", "size", "seed", "state", "split", "unit", "tap", "measure", "value")
+# What a measure without a result of its own must hold.
+_STORED = {
+    "dimension": ("value",),
+    "kinds": ("network", "taps"),
+    "stability": ("loss", "error", "dropped_loss", "dropped_error"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +38,8 @@ class RunRecord:
       reconstructions: (split, target) -> reconstruction from such chunks.
       values: measure -> what its JSON holds, one entry a file: of dimension, kinds and stability.
       chosen_weight_decay: what validation chose, where there was a choice.
+      environment: what it was trained with, of `artifacts.describe_environment`; empty where nothing says so.
+      dynamics: epoch -> what was measured after it, where `read_run` was asked for it.
     """
 
     run_dir: RunDir
@@ -52,6 +52,8 @@ class RunRecord:
     reconstructions: dict[tuple[str, str], ReconstructionCurve] = dataclasses.field(default_factory=dict)
     values: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     chosen_weight_decay: float | None = None
+    environment: dict[str, Any] = dataclasses.field(default_factory=dict)
+    dynamics: dict[int, "RunRecord"] = dataclasses.field(default_factory=dict)
 
     @property
     def size(self) -> float | None:
@@ -59,10 +61,8 @@ class RunRecord:
         return None if self.config.model.is_file else self.config.model.size
 
     def tap_size(self, tap: str) -> float | None:
-        """Width multiplier of a tap's layer, which for one block of inception_v3 is its own."""
-        if tap == VARIED_BLOCK and self.config.model.layer_size is not None:
-            return self.config.model.layer_size
-        return self.size
+        """Width multiplier of a tap's layer, which where that alone was varied is its own; as `size` otherwise."""
+        return tap_size(self.config, tap)
 
     def outputs(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """The network's outputs [examples, classes] and the labels on a split, as its run has stored them.
@@ -95,7 +95,9 @@ def read_dynamics(run_dir: RunDir, measure: MeasureConfig | None = None) -> dict
 
     Arguments and errors as `read_run`.
     """
-    return {epoch: read_run(run_dir, measure, epoch=epoch) for epoch in read_epochs(run_dir)}
+    epochs = read_epochs(run_dir)
+    found = _read_epochs(run_dir, measure or MeasureConfig(), epochs)
+    return {epoch: found[epoch] for epoch in epochs}
 
 
 def read_epochs(run_dir: RunDir) -> list[int]:
@@ -103,62 +105,127 @@ def read_epochs(run_dir: RunDir) -> list[int]:
     return sorted({int(found[1]) for path in run_dir.measures.glob("*@*.json") if (found := _EPOCH.search(path.name))})
 
 
-def read_run(run_dir: RunDir, measure: MeasureConfig | None = None, *, epoch: int | None = None) -> RunRecord:
-    """Everything that a run directory holds of one way of measuring.
+def read_runs(
+    run_dirs: Iterable[RunDir], measure: MeasureConfig | None = None, *, dynamics: bool = False
+) -> tuple[list[RunRecord], dict[str, str]]:
+    """Runs as `read_run` reads each, without those that are damaged.
+
+    Args:
+      run_dirs: of the runs.
+      measure: which options, where a run was measured with several; the defaults if None.
+      dynamics: whether what was measured after kept epochs is read too.
+
+    Returns: the records, and name of a damaged run -> what is wrong with it.
+    """
+    records, damaged = [], {}
+    for run_dir in run_dirs:
+        try:
+            records.append(read_run(run_dir, measure, dynamics=dynamics))
+        except (ValueError, OSError) as error:
+            damaged[run_dir.name] = str(error)
+    return records, damaged
+
+
+def read_run(
+    run_dir: RunDir, measure: MeasureConfig | None = None, *, epoch: int | None = None, dynamics: bool = False
+) -> RunRecord:
+    """Everything that a run directory holds of one way of measuring; no file is read twice.
 
     Args:
       run_dir: of the run.
       measure: which options, where a run was measured with several; the defaults if None.
       epoch: what the step dynamics measured after this epoch; of the trained network if None.
+      dynamics: whether the record of the trained network holds what was measured after every kept epoch too.
 
     Raises:
       ValueError: a damaged file; the error names it.
+      OSError: no such run, or a file that cannot be read.
     """
-    measure = measure or MeasureConfig()
-    curves: dict[tuple[str, str], dict[str, AblationCurve]] = {}
-    statistics: dict[str, dict[str, UnitStatistics]] = {}
-    accuracy, chunks, reconstructions, values = {}, {}, {}, {}
-    mark = "" if epoch is None else f"@{epoch}"
-    for path in sorted(run_dir.measures.glob(f"*{mark}-*.json")):
-        if epoch is None and "@" in path.name:
-            continue
-        stored = read_json(path)
-        try:
-            settings = stored["settings"]
-            if not _is_wanted(stored["measure"], settings, measure):
-                continue
-            if stored["measure"] == "accuracy":
-                accuracy = stored["splits"]
-            elif stored["measure"] == "ablation":
-                curves[settings["split"], _unit_label(settings)] = _read_curves(stored)
-            elif stored["measure"] == "units":
-                arrays = read_arrays(path.with_suffix(".npz"))
-                statistics[settings["split"]] = _split_arrays(arrays, list(stored["taps"]))
-            elif stored["measure"] == "chunks":
-                chunks[settings["split"]] = ChunkErrors.from_arrays(read_arrays(path.with_suffix(".npz")))
-            elif stored["measure"] == "reconstruction":
-                found = ReconstructionCurve.from_arrays(read_arrays(path.with_suffix(".npz")))
-                reconstructions[settings["split"], settings["target"]] = found
-            else:
-                values.setdefault(stored["measure"], []).append(stored)
-        except (KeyError, TypeError, AttributeError, FileNotFoundError) as error:
-            raise UserError(
-                f"{path}: expected a whole measure, received a damaged one ({error!r}); delete it and measure again"
-            ) from None
-    config = run_dir.config()
+    found = _read_epochs(run_dir, measure or MeasureConfig(), None if dynamics else (epoch,))
+    if not dynamics:
+        return found[epoch]
+    kept = {number: found[number] for number in sorted(number for number in found if number is not None)}
+    return dataclasses.replace(found[None], dynamics=kept)
+
+
+def _read_epochs(
+    run_dir: RunDir, measure: MeasureConfig, epochs: Collection[int | None] | None
+) -> dict[int | None, RunRecord]:
+    """Epoch -> its record, of the given epochs or of all; the trained network's under None."""
+    common = _read_common(run_dir)
+    by_epoch: dict[int | None, dict[str, dict]] = {}
+    for path in sorted(run_dir.measures.glob("*.json")):
+        found = _EPOCH.search(path.name)
+        number = int(found[1]) if found else None
+        if epochs is None or number in epochs:
+            _read_measure(path, measure, by_epoch.setdefault(number, _make_parts()))
+    for number in (None,) if epochs is None else epochs:
+        by_epoch.setdefault(number, _make_parts())
+    return {number: RunRecord(**common, **parts) for number, parts in by_epoch.items()}
+
+
+def _make_parts() -> dict[str, dict]:
+    """What a record without a measure holds."""
+    return {name: {} for name in ("accuracy", "curves", "statistics", "chunks", "reconstructions", "values")}
+
+
+def _read_common(run_dir: RunDir) -> dict[str, Any]:
+    """What a run's records have in common at all epochs."""
+    try:
+        config = run_dir.config()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(_describe_damage(run_dir.config_file, error)) from None
+    environment = read_json(run_dir.environment) if run_dir.environment.is_file() else {}
+    if not isinstance(environment, dict):
+        raise UserError(f"{run_dir.environment}: expected an environment, received a damaged file; delete it")
     has_choice = config.training.weight_decay_choices is not None and run_dir.is_done("train")
-    return RunRecord(
-        run_dir=run_dir,
-        config=config,
-        state=run_dir.status().get("state", "unknown"),
-        accuracy=accuracy,
-        curves=curves,
-        statistics=statistics,
-        chunks=chunks,
-        reconstructions=reconstructions,
-        values=values,
-        chosen_weight_decay=read_json(run_dir.done_file("train"))["weight_decay"] if has_choice else None,
-    )
+    try:
+        chosen = read_json(run_dir.done_file("train"))["weight_decay"] if has_choice else None
+    except (KeyError, TypeError) as error:
+        raise UserError(_describe_damage(run_dir.done_file("train"), error)) from None
+    return {
+        "run_dir": run_dir,
+        "config": config,
+        "state": run_dir.status().get("state", "unknown"),
+        "chosen_weight_decay": chosen,
+        "environment": environment,
+    }
+
+
+def _describe_damage(path: pathlib.Path, error: Exception) -> str:
+    """A line that names a damaged file, which the error may do itself."""
+    text = str(error) if isinstance(error, ValueError) else repr(error)
+    return text if str(path) in text else f"{path}: expected a run's own file, received a damaged file ({text})"
+
+
+def _read_measure(path: pathlib.Path, measure: MeasureConfig, parts: dict[str, dict]) -> None:
+    """Put what a measure's file holds into the parts of a record, if it was measured in the way asked for."""
+    stored = read_json(path)
+    try:
+        settings = stored["settings"]
+        if not _is_wanted(stored["measure"], settings, measure):
+            return
+        if stored["measure"] == "accuracy":
+            parts["accuracy"] = {split: dict(scores) for split, scores in stored["splits"].items()}
+        elif stored["measure"] == "ablation":
+            parts["curves"][settings["split"], _unit_label(settings)] = _read_curves(stored)
+        elif stored["measure"] == "units":
+            arrays = read_arrays(path.with_suffix(".npz"))
+            parts["statistics"][settings["split"]] = _split_arrays(arrays, list(stored["taps"]))
+        elif stored["measure"] == "chunks":
+            parts["chunks"][settings["split"]] = ChunkErrors.from_arrays(read_arrays(path.with_suffix(".npz")))
+        elif stored["measure"] == "reconstruction":
+            found = ReconstructionCurve.from_arrays(read_arrays(path.with_suffix(".npz")))
+            parts["reconstructions"][settings["split"], settings["target"]] = found
+        else:
+            missing = {*_STORED.get(stored["measure"], ())} - stored.keys()
+            if missing:
+                raise KeyError(min(missing))
+            parts["values"].setdefault(stored["measure"], []).append(stored)
+    except (KeyError, TypeError, AttributeError, FileNotFoundError) as error:
+        raise UserError(
+            f"{path}: expected a whole measure, received a damaged one ({error!r}); delete it and measure again"
+        ) from None
 
 
 def _unit_label(settings: Mapping[str, Any]) -> str:
@@ -219,137 +286,14 @@ def _split_arrays(arrays: dict[str, np.ndarray], taps: list[str]) -> dict[str, U
     }
 
 
-def load(run_root: str | pathlib.Path, measure: MeasureConfig | None = None) -> pd.DataFrame:
-    """Every number of every run below a root, as one tidy frame.
-
-    Args:
-      run_root: folder of run directories.
-      measure: with which options runs were measured; the defaults if None.
-
-    Returns: columns run, model, dataset, size, seed, state, split, unit, tap ("network" for the whole), measure, value.
-      Shares of prunable and redundant units count against the network at size 4.
-
-    Raises:
-      ValueError: the root is no folder, or a file is damaged.
-
-    Example:
-      `tfunits.reports.load("runs").query("measure == 'prunability' and tap == 'network'")`
-    """
-    return tabulate((read_run(run_dir, measure) for run_dir in find_runs(run_root)), measure)
-
-
-def tabulate(records: Iterable[RunRecord], measure: MeasureConfig | None = None) -> pd.DataFrame:
-    """Every number of the given runs as one tidy frame; columns as `load`."""
-    measure = measure or MeasureConfig()
-    rows = []
-    for record in records:
-        config = record.config
-        run = {
-            "run": record.run_dir.name,
-            "model": config.model.model,
-            "dataset": config.data.dataset,
-            "size": config.model.size,
-            "seed": config.training.seed,
-            "state": record.state,
-        }
-        for split, unit, tap, name, value in _numbers(record, measure):
-            rows.append({**run, "split": split, "unit": unit, "tap": tap, "measure": name, "value": value})
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
-
-
-def _numbers(record: RunRecord, measure: MeasureConfig) -> Iterator[tuple[str, str, str, str, float]]:
-    """(split, unit, tap, measure, value) of everything measured."""
-    for split, values in record.accuracy.items():
-        for name, value in values.items():
-            yield split, "", NETWORK, name, np.nan if value is None else value
-    for (split, unit), taps in record.curves.items():
-        for tap, curve in taps.items():
-            area = curve.area if tap != NETWORK else _mean_area(taps)
-            at_end = float(curve.agreement[:, -1].mean())
-            if unit == "noise":
-                # A size of noise, which no width scales.
-                noise = float(curve.crossings(measure.tolerance).mean())
-                found = {"noise_tolerance": noise, "agreement_at_largest": at_end}
-            else:
-                found = {**_prunable_numbers(curve, record.tap_size(tap), measure), "agreement_at_1": at_end}
-            for name, value in {**found, "area": area}.items():
-                yield split, unit, tap, name, value
-    yield from _chunk_numbers(record)
-    for split, by_tap in record.statistics.items():
-        found = {tap: _unit_numbers(units, record.tap_size(tap), measure) for tap, units in by_tap.items()}
-        for tap, values in found.items():
-            for name, value in values.items():
-                yield split, "", tap, name, value
-        for name in ("redundancy", "non_redundancy", "compressibility", "similarity"):
-            yield split, "", NETWORK, name, float(np.mean([values[name] for values in found.values()]))
-        for name in ("units", "dead", "silent", "constant"):
-            yield split, "", NETWORK, name, float(np.sum([values[name] for values in found.values()]))
-
-
-def _prunable_numbers(curve: AblationCurve, size: float | None, measure: MeasureConfig) -> dict[str, float]:
-    options = {"size": size, "by_mean": measure.standard_error is not None}
-    prunable, mean = curve.prunability(measure.tolerance, **options)
-    left = curve.non_prunability(measure.tolerance, **options)
-    return {"prunability": prunable, "mean_prunability": mean, "non_prunability": left}
-
-
-def _chunk_numbers(record: RunRecord) -> Iterator[tuple[str, str, str, str, float]]:
-    """(split, unit, tap, measure, value) of the last hidden layer, of kinds of units and of dropout stability."""
-    for split, errors in record.chunks.items():
-        found = {
-            "clone_size": errors.clone_size(),
-            "clone_size_at_0.1%": errors.clone_size(STRICTLY_FITTED_ERROR),
-            "clones": errors.num_clones(),
-        }
-        for name, value in found.items():
-            yield split, "", NETWORK, name, np.nan if value is None else value
-        yield split, "", NETWORK, "last_width", errors.width
-    for stored in record.values.get("dimension", ()):
-        yield (
-            stored["settings"]["split"],
-            "",
-            NETWORK,
-            "intrinsic_dimension",
-            np.nan if stored["value"] is None else stored["value"],
-        )
-    for stored in record.values.get("kinds", ()):
-        for tap, row in [*stored["taps"].items(), (NETWORK, stored["network"])]:
-            for name, value in row.items():
-                if name not in ("units", "rank_limited", "silent", "constant"):
-                    yield stored["settings"]["split"], "", tap, name, value
-    for stored in record.values.get("stability", ()):
-        unit = f"half dropped, times {stored['settings']['factor']:g}"
-        for name in ("loss", "error"):
-            change = float(np.mean(stored[f"dropped_{name}"])) - stored[name]
-            yield stored["settings"]["split"], unit, NETWORK, f"{name}_change", change
-
-
-def _mean_area(taps: dict[str, AblationCurve]) -> float:
-    return float(np.mean([curve.area for tap, curve in taps.items() if tap != NETWORK]))
-
-
-def _unit_numbers(units: UnitStatistics, size: float | None, measure: MeasureConfig) -> dict[str, float]:
-    redundant, not_redundant = units.redundancy(measure.variance_fraction, rule=measure.protocol, size=size)
-    raw_share, _ = units.redundancy(measure.variance_fraction, rule=measure.protocol)
-    return {
-        "redundancy": redundant,
-        "non_redundancy": not_redundant,
-        "compressibility": 100 * raw_share,
-        "similarity": units.mean_similar(constant_counts=-1 if measure.protocol == "authors" else 0),
-        "units": units.num_units,
-        "dead": int(units.dead.sum()),
-        "silent": int(units.silent().sum()),
-        "constant": int(units.nearly_constant().sum()),
-        "rows": units.num_rows,
-        "rank_limited": float(units.rank_limited),
-    }
-
-
 def flat_settings(config: ExperimentConfig) -> dict[str, Any]:
     """Every field of model, data and training by name, as plain values; lists joined by "+"."""
-    sections = json.loads(json.dumps(dataclasses.asdict(config)))
-    fields = {name: value for part in ("model", "data", "training") for name, value in sections[part].items()}
-    return {name: "+".join(map(str, value)) if isinstance(value, list) else value for name, value in fields.items()}
+    values = {
+        field.name: getattr(section, field.name)
+        for section in (getattr(config, name) for name in IDENTITY_SECTIONS)
+        for field in dataclasses.fields(section)
+    }
+    return {name: "+".join(map(str, value)) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def varied_settings(configs: Sequence[ExperimentConfig]) -> list[str]:
@@ -357,7 +301,15 @@ def varied_settings(configs: Sequence[ExperimentConfig]) -> list[str]:
 
     A field whose value follows from model and data set by their presets does not count.
     """
-    presets = [flat_settings(resolve_defaults(config)) for config in configs]
+    known: dict[tuple, dict[str, Any]] = {}
+    presets = []
+    for config in configs:
+        key = (config.model.model, config.data.dataset, config.data.folder_sha256)
+        # A user's own network stands for itself.
+        if config.model.is_file:
+            presets.append(flat_settings(config))
+        else:
+            presets.append(known.get(key) or known.setdefault(key, flat_settings(resolve_defaults(config))))
     settings = [flat_settings(config) for config in configs]
 
     def is_set(name: str) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from tfunits.configs import MeasureConfig, UserError
-from tfunits.reports.records import NETWORK, RunRecord, find_runs, read_run, tabulate
+from tfunits.configs import MeasureConfig
+from tfunits.reports.frames import tabulate
+from tfunits.reports.records import NETWORK, RunRecord, find_runs, read_run
 from tfunits.statistics import REFERENCE_SIZE, count_redundant
 
 # AAAI section 4, the tolerances that its authors tried; CLAIMS F27.
@@ -127,17 +128,19 @@ def find_untrained(
     """
     records = list(records)
     sought = {(record.config.model, record.config.data, record.config.training.seed) for record in records}
+    read = {record.run_dir.name: record for record in records}
     found = {}
     for run_dir in find_runs(run_root) if pathlib.Path(run_root).is_dir() else ():
         try:
-            config = run_dir.config()
-        except UserError:
+            config = read[run_dir.name].config if run_dir.name in read else run_dir.config()
+            key = (config.model, config.data, config.training.seed)
+            if config.training.epochs != 0 or key not in sought:
+                continue
+            record = read.get(run_dir.name) or read_run(run_dir, measure)
+        except (ValueError, TypeError, AttributeError, OSError):
             # Not one of these runs, which were read whole.
             continue
-        key = (config.model, config.data, config.training.seed)
-        if config.training.epochs == 0 and key in sought:
-            record = read_run(run_dir, measure)
-            if record.curves or record.statistics:
-                found[key] = record
+        if record.curves or record.statistics:
+            found[key] = record
     keys = {r.run_dir.name: (r.config.model, r.config.data, r.config.training.seed) for r in records}
     return {name: found[key] for name, key in keys.items() if key in found}

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from tfunits.configs import MeasureConfig
+from tfunits.reports.frames import tabulate
 from tfunits.reports.plots import ABLATED
-from tfunits.reports.records import NETWORK, RunRecord, first_unit, flat_settings, tabulate, varied_settings
+from tfunits.reports.records import NETWORK, RunRecord, first_unit, flat_settings, varied_settings
 from tfunits.statistics import gain
 
 _TAP_MEASURES = (
