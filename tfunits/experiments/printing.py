@@ -1,7 +1,8 @@
 """What a grid's end says: tables, notes and where the results are."""
 
 import pathlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 from tfunits import reports
 from tfunits.artifacts import RunDir, read_json
@@ -9,32 +10,66 @@ from tfunits.configs import ExecutionConfig, ExperimentConfig, run_id, short_has
 from tfunits.experiments.visualizing import read_drawn_run
 
 
-def print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:
-    """Tables of a run, or of a grid with its report, and where they lie."""
+def print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> bool:
+    """Tables of a run, or of a grid with its report, and where they lie; all numbers as a file where that is asked for.
+
+    Returns: whether every run could be read and, in a grid, averaged; what could not is named on stderr.
+    """
     measure = experiments[0].measure
-    records = [reports.read_run(RunDir.of(config, execution.run_root), measure) for config in experiments]
-    root = pathlib.Path(execution.run_root)
+    run_dirs = [RunDir.of(config, execution.run_root) for config in experiments]
+    records, damaged = reports.read_runs(run_dirs, measure, dynamics=execution.export is not None)
+    for name, problem in damaged.items():
+        print(f"{name}: {problem}", file=sys.stderr, flush=True)
+    refusal = ""
     print()
-    if len(records) == 1:
-        table = reports.run_table(records[0], measure)
-        if len(table):
-            print(reports.format_table(table))
-            print("\n".join(reports.run_notes(records[0], measure)) + "\n")
-        for name, more in reports.further_tables(records[0], measure).items():
-            print(f"{name}\n{reports.format_table(more)}\n")
-        _print_drawings(experiments, execution)
-        _print_accuracies(records[0])
-        print(f"run directory: {records[0].run_dir.path}")
-    else:
-        folder = root / f"grid-{short_hash([run_id(config) for config in experiments])}"
-        grid = reports.report_grid(records, measure, folder, untrained=reports.find_untrained(records, root, measure))
-        print(reports.format_table(grid.table.dropna(axis=1, how="all"), index=False))
-        if len(grid.gains):
-            print("\ngains per doubling of width:")
-            print(reports.format_table(grid.gains, index=False))
-        files = [*grid.files, *_print_drawings(experiments, execution, folder)]
-        print(f"\ngrid report: {', '.join(str(path) for path in files)}")
-    print(f"TensorBoard:   tensorboard --logdir {root}")
+    if len(experiments) > 1:
+        refusal = _print_grid(experiments, execution, records, damaged)
+    elif records:
+        _print_run(records[0], experiments, execution)
+    if refusal:
+        print(refusal, file=sys.stderr, flush=True)
+    if execution.export is not None:
+        path = reports.export_frame(execution.export, reports.tabulate_settings(records, measure))
+        print(f"exported:      {path}")
+    print(f"TensorBoard:   tensorboard --logdir {execution.run_root}")
+    return not damaged and not refusal
+
+
+def _print_run(record: reports.RunRecord, experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:
+    measure = experiments[0].measure
+    table = reports.run_table(record, measure)
+    if len(table):
+        print(reports.format_table(table))
+        print("\n".join(reports.run_notes(record, measure)) + "\n")
+    for name, more in reports.further_tables(record, measure).items():
+        print(f"{name}\n{reports.format_table(more)}\n")
+    _print_drawings(experiments, execution)
+    _print_accuracies(record)
+    print(f"run directory: {record.run_dir.path}")
+
+
+def _print_grid(
+    experiments: Sequence[ExperimentConfig],
+    execution: ExecutionConfig,
+    records: Sequence[reports.RunRecord],
+    damaged: Mapping[str, str],
+) -> str:
+    """Tables and files of a grid; returns why nothing was averaged, if so."""
+    measure, root = experiments[0].measure, pathlib.Path(execution.run_root)
+    if not records:
+        return ""
+    folder = root / f"grid-{short_hash([run_id(config) for config in experiments])}"
+    grid = reports.report_grid(records, measure, folder, untrained=reports.find_untrained(records, root, measure))
+    print(reports.format_table(grid.table.dropna(axis=1, how="all"), index=False))
+    if len(grid.gains):
+        print("\ngains per doubling of width:")
+        print(reports.format_table(grid.gains, index=False))
+    if grid.notes:
+        print("\n" + "\n".join(grid.notes))
+    drawn = _print_drawings(experiments, execution, folder)
+    page = reports.write_grid_page(folder, grid, records, measure, command=sys.argv, damaged=damaged, files=drawn)
+    print(f"\ngrid report: {', '.join(str(path) for path in (*grid.files, *drawn, page))}")
+    return grid.refusal
 
 
 def _print_drawings(

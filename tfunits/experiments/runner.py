@@ -45,7 +45,7 @@ def run_grid(
       strategy: where to train; made from `execution` if None. A process may make one of several devices only once.
       cluster: machines that train together; None for this one.
 
-    Returns: 0 if every run is finished, 1 if one diverged or failed.
+    Returns: 0 if every run is finished and in the results, 1 if one diverged, failed or is damaged.
 
     Raises:
       UserError: a mistake that concerns every run.
@@ -65,12 +65,12 @@ def run_grid(
     for batch in batches:
         labels = [f"[{len(states) + i}/{len(experiments)}] {run_id(config)}" for i, config in enumerate(batch, start=1)]
         states |= carry_out_batch(batch, execution, strategy, deterministic=deterministic, labels=labels)
-    print_results(experiments, execution)
+    is_complete = print_results(experiments, execution)
     print(f"time:          {time.perf_counter() - start:.0f} s, {time.process_time():.0f} s of CPU")
     # Workers that are gone by now were needed no more.
     with contextlib.suppress(tf.errors.OpError):
         training.broadcast_json(strategy, None)
-    return 0 if all(state == "finished" for state in states.values()) else _EXIT_FAILED
+    return 0 if is_complete and all(state == "finished" for state in states.values()) else _EXIT_FAILED
 
 
 def _assist(

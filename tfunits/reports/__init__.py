@@ -1,5 +1,6 @@
 """Tables, figures and gains out of run directories; no TensorFlow."""
 
+from tfunits.reports import html
 from tfunits.reports.chunks import (
     chunk_table,
     fit_chunk_power_law,
@@ -11,6 +12,7 @@ from tfunits.reports.chunks import (
     plot_widths,
     width_table,
 )
+from tfunits.reports.consistency import check_mixture, compare_environments, describe_missing_seeds
 from tfunits.reports.drawings import (
     DRAWN,
     WEIGHTS,
@@ -28,6 +30,8 @@ from tfunits.reports.drawings import (
 from tfunits.reports.dynamics import plot_dynamics, tabulate_dynamics
 from tfunits.reports.frames import export_frame, load, tabulate, tabulate_settings
 from tfunits.reports.grid import GridReport, report_grid
+from tfunits.reports.grid_events import write_width_events
+from tfunits.reports.grid_page import write_grid_page
 from tfunits.reports.plots import (
     ABLATED,
     plot_ablation,
@@ -50,17 +54,22 @@ from tfunits.reports.records import (
 from tfunits.reports.sweeps import find_untrained, sampling_table, split_table, tolerance_table
 from tfunits.reports.tables import format_table, gain_table, grid_table, run_notes, run_table
 from tfunits.reports.width_test import DrawnRun, report_widths
+from tfunits.reports.widths import WIDTHS, network_size, tap_size, width_field, width_of
 
 __all__ = [
     "ABLATED",
     "DRAWN",
     "NETWORK",
     "WEIGHTS",
+    "WIDTHS",
     "Drawing",
     "DrawnRun",
     "GridReport",
     "RunRecord",
+    "check_mixture",
     "chunk_table",
+    "compare_environments",
+    "describe_missing_seeds",
     "drawing_file",
     "drawing_table",
     "export_frame",
@@ -77,9 +86,11 @@ __all__ = [
     "further_tables",
     "gain_table",
     "grid_table",
+    "html",
     "is_drawn",
     "limit_error",
     "load",
+    "network_size",
     "plot_ablation",
     "plot_against_width",
     "plot_chunks",
@@ -104,7 +115,12 @@ __all__ = [
     "tabulate",
     "tabulate_dynamics",
     "tabulate_settings",
+    "tap_size",
     "tolerance_table",
+    "width_field",
+    "width_of",
     "width_table",
     "write_drawing",
+    "write_grid_page",
+    "write_width_events",
 ]

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tfunits.reports.records import NETWORK
+from tfunits.reports.widths import WIDTHS
 from tfunits.statistics import AblationCurve, UnitStatistics, gain
 
 # Okabe and Ito's palette, which the colour-blind can tell apart.
@@ -140,17 +141,18 @@ def plot_training(history: pd.DataFrame, *, title: str) -> Figure:
 
 
 def plot_against_width(
-    frame: pd.DataFrame, measures: Sequence[str], *, title: str, skip_first: Sequence[str] = ()
+    frame: pd.DataFrame, measures: Sequence[str], *, title: str, skip_first: Sequence[str] = (), by: str = "size"
 ) -> Figure:
-    """Measures against the width multiplier: a panel a measure, a line a curve, error bars over seeds.
+    """Measures against the width: a panel a measure, a line a curve, error bars over seeds.
 
     Panels of growing quantities are log-log, with the largest and smallest gain per doubling written in.
 
     Args:
-      frame: columns curve, size, seed, measure, value, of networks.
+      frame: columns curve, seed, measure, value and the width's, of networks.
       measures: one panel each.
       title: of the figure.
       skip_first: measures whose smallest doubling is left out of the gain.
+      by: column of the width: size, layer_size or last_width.
     """
     figure = Figure(figsize=(PANEL_INCHES * len(measures), 1.05 * PANEL_INCHES), layout="constrained")
     curves = list(dict.fromkeys(frame["curve"]))
@@ -158,7 +160,7 @@ def plot_against_width(
         part = frame[frame["measure"] == name]
         gains = []
         for curve, color, marker in zip(curves, colors_for(len(curves)), _cycle(MARKERS, len(curves)), strict=True):
-            grouped = part[part["curve"] == curve].groupby("size")["value"]
+            grouped = part[part["curve"] == curve].groupby(by)["value"]
             mean, std = grouped.mean(), grouped.std(ddof=1)
             if mean.empty:
                 continue
@@ -166,10 +168,10 @@ def plot_against_width(
             axes.errorbar(mean.index, mean, yerr=bars, color=color, marker=marker, ms=4, capsize=2, label=curve)
             gains.append(gain(mean.to_dict(), skip_first=name in skip_first).value)
         axes.set_xscale("log", base=2)
-        sizes = sorted(frame["size"].unique())
+        sizes = sorted(frame[by].unique())
         axes.set_xticks(sizes, [size_label(size) for size in sizes])
         axes.minorticks_off()
-        axes.set(xlabel="width (size)", ylabel=_LABELS.get(name, name))
+        axes.set(xlabel=WIDTHS[by], ylabel=_LABELS.get(name, name))
         _scale_growth(axes, name, part["value"], gains)
         tidy(axes)
     if len(curves) > 1:

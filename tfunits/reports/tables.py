@@ -50,22 +50,27 @@ def grid_table(records: Sequence[RunRecord], measure: MeasureConfig) -> pd.DataF
     """One row a run: what sets it apart, its state, its accuracies, and its network's measures."""
     frame = _first_views(tabulate(records, measure), measure, splits=("train", "validation", "test"))
     frame = frame[frame["tap"] == NETWORK]
+    known = frame.set_index(["run", "split", "measure"])["value"].to_dict()
     varied = [name for name in varied_settings([record.config for record in records]) if name not in _ALWAYS_SHOWN]
     rows = []
     for record in records:
-        own = frame[frame["run"] == record.run_dir.name].set_index(["split", "measure"])["value"]
+        name = record.run_dir.name
         settings = flat_settings(record.config)
-        row = {name: settings[name] for name in (*_ALWAYS_SHOWN, *varied)}
+        row = {field: settings[field] for field in (*_ALWAYS_SHOWN, *varied)}
         row["state"] = record.state
         for split in ("train", "validation", "test"):
-            row[f"{split}_accuracy"] = own.get((split, "accuracy"), np.nan)
-        row |= {name: own.get((measure.measured_splits[0], name), np.nan) for name in _GRID_MEASURES}
-        rows.append({**row, "run": record.run_dir.name})
+            row[f"{split}_accuracy"] = known.get((name, split, "accuracy"), np.nan)
+        row |= {m: known.get((name, measure.measured_splits[0], m), np.nan) for m in _GRID_MEASURES}
+        rows.append({**row, "run": name})
     return pd.DataFrame(rows)
 
 
 def gain_table(
-    frame: pd.DataFrame, measures: Sequence[str] = _GRID_MEASURES, *, skip_first: Sequence[str] = ()
+    frame: pd.DataFrame,
+    measures: Sequence[str] = _GRID_MEASURES,
+    *,
+    skip_first: Sequence[str] = (),
+    by: str = "size",
 ) -> pd.DataFrame:
     """Gain per doubling of width, of every measure and curve.
 
@@ -73,18 +78,19 @@ def gain_table(
       frame: from `load` or `tabulate`, with a column "curve" that names the curves, of networks only.
       measures: which.
       skip_first: measures whose smallest doubling is left out, as the authors do for redundancy.
+      by: column of the width that doubles.
 
     Returns: one row a (curve, measure): gain on seed means, mean and std of the gains of single seeds, doublings
       averaged, doublings left out because a value is 0.
     """
     rows = []
     for (curve, name), part in frame[frame["measure"].isin(measures)].groupby(["curve", "measure"], sort=False):
-        means = part.groupby("size")["value"].mean().to_dict()
+        means = part.groupby(by)["value"].mean().to_dict()
         whole = gain(means, skip_first=name in skip_first)
         if not whole.num_doublings + whole.num_left_out:
             continue
         per_seed = [
-            gain(one.groupby("size")["value"].mean().to_dict(), skip_first=name in skip_first).value
+            gain(one.groupby(by)["value"].mean().to_dict(), skip_first=name in skip_first).value
             for _, one in part.groupby("seed")
         ]
         per_seed = [value for value in per_seed if not np.isnan(value)]
