@@ -14,6 +14,8 @@ _MEASURES = (
     "accuracy", "prunability", "redundancy", "similarity", "area", "compressibility", "intrinsic_dimension", "dead",
     "silent",
 )  # fmt: skip
+# Accuracies in such frames are those on test data.
+_TAGS = {"accuracy": "test_accuracy"}
 # TensorBoard's steps are whole numbers, which widths need not be.
 _FACTORS = (100, 10_000, 1_000_000)
 # Longer names of folders are cut, and told apart by a hash.
@@ -40,9 +42,9 @@ def write_width_events(folder: pathlib.Path, frame: pd.DataFrame, *, by: str, pi
         means = part.dropna(subset="value").groupby(["measure", by])["value"].mean()
         scalars: dict[str, dict[int, float]] = {}
         for (measure, width), value in means.items():
-            scalars.setdefault(f"{label}/{measure}", {})[round(factor * width)] = value
+            scalars.setdefault(f"{label}/{_TAGS.get(measure, measure)}", {})[round(factor * width)] = value
         write_events(folder / folder_name(str(curve)), scalars=scalars)
-    write_events(folder / "all curves", scalars={}, images={f"against {by}": picture})
+    write_events(folder / "all curves", scalars={}, images={f"{label}/figure": picture})
     return folder
 
 

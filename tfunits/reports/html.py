@@ -3,6 +3,7 @@
 import base64
 import html
 import pathlib
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,10 @@ import pandas as pd
 
 from tfunits.artifacts import write_text
 
+# Where a PNG file says its width and height.
+_PNG_SIZE = slice(16, 24)
+# From this width over height on, panels side by side cannot be read on a phone unless they scroll.
+_WIDE = 2
 # Phones, light and dark screens, paper; tables scroll by themselves.
 _STYLE = """
 :root { color-scheme: light dark; --text: #1b1f24; --dim: #57606a; --ground: #fff; --line: #d0d7de; --shade: #f3f5f7;
@@ -27,6 +32,7 @@ p, li { overflow-wrap: anywhere; }
 .warn ul { margin: 0; padding-left: 1rem; }
 figure { margin: 1rem 0; }
 figure img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+@media (max-width: 40rem) { figure img.wide { max-width: none; width: 48rem; } }
 figcaption { color: var(--dim); font-size: .9rem; }
 pre { background: var(--shade); padding: .7rem; overflow-x: auto; border-radius: 4px; margin: .5rem 0; }
 .scroll { overflow-x: auto; }
@@ -119,9 +125,11 @@ def image(picture: bytes | pathlib.Path, *, alt: str, caption: str = "") -> str:
       caption: below it, plain text.
     """
     content = picture if isinstance(picture, bytes) else picture.read_bytes()
+    width, height = struct.unpack(">II", content[_PNG_SIZE])
     source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img src="{source}" alt="{html.escape(alt)}">{below}</figure>\n'
+    style = ' class="wide"' if width > _WIDE * height else ""
+    return f'<figure><div class="scroll"><img{style} src="{source}" alt="{html.escape(alt)}"></div>{below}</figure>\n'
 
 
 def table(frame: pd.DataFrame, *, index: bool = False) -> str:
