@@ -35,8 +35,18 @@ setuptools.setup(
         "threadpoolctl",
     ],
     extras_require={
-        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "scikit-dimension", "ruff", "import-linter"],
+        "test": [
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "hypothesis",
+            "pyarrow",
+            "scikit-dimension",
+            "ruff",
+            "import-linter",
+        ],
         "benchmark": ["torch>=2.13"],
+        "export": ["pyarrow"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<3"],
     },
 )

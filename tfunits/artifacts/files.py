@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfunits.configs import UserError
+from tfunits.configs import DamageError
 
 _TEMPORARY_PREFIX = ".part-"
 _NAMES = "__names__"
@@ -78,7 +78,9 @@ def read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected JSON, received a damaged file ({error}); delete it and run again") from None
+        raise DamageError(
+            f"{path}: expected JSON, received a damaged file ({error}); delete it and run again"
+        ) from None
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray], *, compress: bool = True) -> None:
@@ -110,7 +112,7 @@ def read_arrays(path: pathlib.Path, names: Sequence[str] | None = None) -> dict[
     # All that zipfile and numpy raise for damage, which depends on where the damage is.
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, AttributeError, TypeError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise UserError(f"{path}: expected whole arrays, received a damaged file ({error})") from None
+        raise DamageError(f"{path}: expected whole arrays, received a damaged file ({error})") from None
 
 
 def write_figure(path: pathlib.Path, figure: Any, dpi: int) -> bytes:

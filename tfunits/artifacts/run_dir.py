@@ -11,7 +11,7 @@ from typing import Any
 import filelock
 
 from tfunits.artifacts.files import read_json, remove_leftovers, write_json
-from tfunits.configs import ExperimentConfig, UserError, as_dict, from_dict, identity, run_id
+from tfunits.configs import DamageError, ExperimentConfig, UserError, as_dict, from_dict, identity, run_id
 
 STATES = ("running", "finished", "diverged", "interrupted", "failed")
 
@@ -77,10 +77,11 @@ class RunDir:
     def claimed(self, config: ExperimentConfig) -> Iterator[None]:
         """Make the directory, be its only writer for the block, and hold it to one experiment.
 
-        Another process that works on the run is waited for, which is said on stderr.
+          Another process that works on the run is waited for, which is said on stderr.
 
-        Raises:
-          UserError: the directory cannot be written, or holds another experiment.
+          Raises:
+            UserError: the directory cannot be written.
+        DamageError: it holds another experiment, or something else.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,7 @@ class RunDir:
         if not self.config_file.exists():
             strangers = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
             if strangers:
-                raise UserError(
+                raise DamageError(
                     f"{self.path}: expected an empty directory or a run, received {sorted(strangers)[0]} without "
                     "config.json; move it away or use another --run_root"
                 )
@@ -126,7 +127,7 @@ class RunDir:
         except (ValueError, TypeError, AttributeError):
             same = False
         if not same:
-            raise UserError(
+            raise DamageError(
                 f"{self.path}: expected the run's own configuration in config.json, received another or a damaged one; "
                 "move the directory away or use another --run_root"
             )

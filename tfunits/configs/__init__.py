@@ -1,7 +1,7 @@
 """What an experiment is. Nothing here needs TensorFlow."""
 
 from tfunits.configs.cluster import Cluster, parse_cluster
-from tfunits.configs.errors import UserError, reject
+from tfunits.configs.errors import DamageError, UserError, reject
 from tfunits.configs.experiment import (
     DataConfig,
     ExecutionConfig,
@@ -65,6 +65,7 @@ __all__ = [
     "STEPS",
     "VARIED_BLOCK",
     "Cluster",
+    "DamageError",
     "DataConfig",
     "DatasetFacts",
     "DrawingSource",

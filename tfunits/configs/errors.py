@@ -11,6 +11,10 @@ class UserError(ValueError):
     """
 
 
+class DamageError(UserError):
+    """A file or folder of one run that is not what the run wrote; other runs have nothing to do with it."""
+
+
 def reject(flag: str, received: object, expected: str, hint: str = "") -> UserError:
     """The error for one flag's value.
 

@@ -12,7 +12,14 @@ import tensorflow as tf
 
 from tfunits import __version__, training
 from tfunits.artifacts import RunDir, read_json, write_text
-from tfunits.configs import MEASURES_OF_STEPS, ExecutionConfig, ExperimentConfig, UserError, parse_keep_rule
+from tfunits.configs import (
+    MEASURES_OF_STEPS,
+    DamageError,
+    ExecutionConfig,
+    ExperimentConfig,
+    UserError,
+    parse_keep_rule,
+)
 from tfunits.experiments.batches import Shared
 from tfunits.experiments.run import Run
 from tfunits.experiments.steps import STEP_FUNCTIONS, is_step_done, mark_step_done, steps_of
@@ -51,8 +58,14 @@ def carry_out_batch(
             # Workers of a cluster compile for themselves, each run anew.
             shared=shared if training.num_workers(strategy) == 1 else Shared(),
         )  # fmt: skip
-        with run_dir.claimed(config):
-            states[run_dir.name] = _carry_out(run, label)
+        try:
+            with run_dir.claimed(config):
+                states[run_dir.name] = _carry_out(run, label)
+        except DamageError as error:
+            if training.num_workers(strategy) > 1:
+                raise
+            print(f"{label}: {error}", file=sys.stderr, flush=True)
+            states[run_dir.name] = "failed"
         shared.free()
     # Networks hold cycles; without this a grid's memory grows by a network a batch.
     keras.backend.clear_session(free_memory=True)

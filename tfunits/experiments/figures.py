@@ -58,7 +58,7 @@ def _carry_out(request: Request, cluster: Cluster | None) -> int:
     if request.execution.steps != _DRAWING_ONLY and figure.source != Source.SETTINGS:
         code = run_grid(request.experiments, request.execution, cluster=cluster)
         for experiments in _further_experiments(figure, request):
-            execution = dataclasses.replace(request.execution, steps=("measure",))
+            execution = dataclasses.replace(request.execution, steps=("measure",), export=None)
             code = max(code, run_grid(experiments, execution, cluster=cluster))
     if cluster and not cluster.is_chief:
         return code

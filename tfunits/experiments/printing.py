@@ -19,7 +19,7 @@ def print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionC
     run_dirs = [RunDir.of(config, execution.run_root) for config in experiments]
     records, damaged = reports.read_runs(run_dirs, measure, dynamics=execution.export is not None)
     for name, problem in damaged.items():
-        print(f"{name}: {problem}", file=sys.stderr, flush=True)
+        print(f"left out of the results: {name}: {problem}", file=sys.stderr, flush=True)
     refusal = ""
     print()
     if len(experiments) > 1:

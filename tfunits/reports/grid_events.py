@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tfunits.artifacts import write_events
+from tfunits.artifacts import EventWriter
 from tfunits.configs import short_hash
 
 _MEASURES = (
@@ -39,12 +39,15 @@ def write_width_events(folder: pathlib.Path, frame: pd.DataFrame, *, by: str, pi
     factor = step_factor(frame[by].unique())
     label = f"against width (step = {factor} x {by})" if factor > 1 else f"against width (step = {by})"
     for curve, part in frame[frame["measure"].isin(_MEASURES)].groupby("curve", sort=False):
-        means = part.dropna(subset="value").groupby(["measure", by])["value"].mean()
-        scalars: dict[str, dict[int, float]] = {}
-        for (measure, width), value in means.items():
-            scalars.setdefault(f"{label}/{_TAGS.get(measure, measure)}", {})[round(factor * width)] = value
-        write_events(folder / folder_name(str(curve)), scalars=scalars)
-    write_events(folder / "all curves", scalars={}, images={f"{label}/figure": picture})
+        means = part.dropna(subset="value").groupby(by)[["measure", "value"]]
+        events = EventWriter(folder / folder_name(str(curve)))
+        for width, found in means:
+            values = found.groupby("measure")["value"].mean().rename(_TAGS)
+            events.scalars({f"{label}/{name}": value for name, value in values.items()}, round(factor * width))
+        events.close()
+    events = EventWriter(folder / "all curves")
+    events.image(f"{label}/figure", picture, 0)
+    events.close()
     return folder
 
 

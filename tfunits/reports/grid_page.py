@@ -107,7 +107,8 @@ def _show_commands(
     root = shlex.quote(str(folder.parent))
     lines += ["# every run in TensorBoard", f"tensorboard --logdir {root}"]
     if has_events:
-        lines += ["# measures against width (set its smoothing to 0)", f"tensorboard --logdir {shlex.quote(str(folder / 'tensorboard'))}"]
+        events = shlex.quote(str(folder / "tensorboard"))
+        lines += ["# measures against width (set its smoothing to 0)", f"tensorboard --logdir {events}"]
     load = f"import tfunits; print(tfunits.reports.load({str(folder.parent)!r}))"
     lines += ["# every number as a table", shlex.join(["python", "-c", load])]
     return html.commands(lines)

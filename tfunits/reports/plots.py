@@ -17,6 +17,8 @@ from tfunits.statistics import AblationCurve, UnitStatistics, gain
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = "osD^vP*X"
 PANEL_INCHES = 3.4
+# Lines of a legend that fit beside a panel.
+_LEGEND_ROWS = 24
 # Kind of unit, with its order where it is not random -> what an ablation does.
 ABLATED = {
     "channel": "channels masked",
@@ -178,7 +180,13 @@ def plot_against_width(
         lines = {
             label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.axes[0].legend(lines.values(), lines, fontsize=7)
+        if len(lines) <= len(COLORS):
+            figure.axes[0].legend(lines.values(), lines, fontsize=7)
+        else:
+            # More would cover the lines.
+            columns = -(-len(lines) // _LEGEND_ROWS)
+            figure.set_figwidth(figure.get_figwidth() + 0.8 * PANEL_INCHES * columns)
+            figure.legend(lines.values(), lines, fontsize=6, ncols=columns, loc="outside right upper")
     figure.suptitle(title, fontsize=10)
     return figure
 

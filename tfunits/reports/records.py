@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from tfunits.artifacts import RunDir, read_arrays, read_json
-from tfunits.configs import IDENTITY_SECTIONS, NETWORK, ExperimentConfig, MeasureConfig, UserError, resolve_defaults
+from tfunits.configs import (
+    IDENTITY_SECTIONS,
+    NETWORK,
+    DamageError,
+    ExperimentConfig,
+    MeasureConfig,
+    UserError,
+    resolve_defaults,
+)
 from tfunits.reports.widths import tap_size
 from tfunits.statistics import AblationCurve, ChunkErrors, ReconstructionCurve, UnitStatistics
 
@@ -174,15 +182,15 @@ def _read_common(run_dir: RunDir) -> dict[str, Any]:
     try:
         config = run_dir.config()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(_describe_damage(run_dir.config_file, error)) from None
+        raise DamageError(_describe_damage(run_dir.config_file, error)) from None
     environment = read_json(run_dir.environment) if run_dir.environment.is_file() else {}
     if not isinstance(environment, dict):
-        raise UserError(f"{run_dir.environment}: expected an environment, received a damaged file; delete it")
+        raise DamageError(f"{run_dir.environment}: expected an environment, received a damaged file; delete it")
     has_choice = config.training.weight_decay_choices is not None and run_dir.is_done("train")
     try:
         chosen = read_json(run_dir.done_file("train"))["weight_decay"] if has_choice else None
     except (KeyError, TypeError) as error:
-        raise UserError(_describe_damage(run_dir.done_file("train"), error)) from None
+        raise DamageError(_describe_damage(run_dir.done_file("train"), error)) from None
     return {
         "run_dir": run_dir,
         "config": config,
@@ -223,7 +231,7 @@ def _read_measure(path: pathlib.Path, measure: MeasureConfig, parts: dict[str, d
                 raise KeyError(min(missing))
             parts["values"].setdefault(stored["measure"], []).append(stored)
     except (KeyError, TypeError, AttributeError, FileNotFoundError) as error:
-        raise UserError(
+        raise DamageError(
             f"{path}: expected a whole measure, received a damaged one ({error!r}); delete it and measure again"
         ) from None
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from tfunits.configs import NETWORK, DataConfig, MeasureConfig, ModelConfig, TrainingConfig
 from tfunits.reports.dynamics import tabulate_dynamics
-from tfunits.reports.records import RunRecord, first_unit, flat_settings, read_run, tabulate
+from tfunits.reports.frames import tabulate
+from tfunits.reports.records import RunRecord, first_unit, flat_settings, read_run
 from tfunits.reports.width_test import DrawnRun
 
 # Every field of model, data and training.
