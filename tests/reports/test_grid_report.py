@@ -38,10 +38,12 @@ def widths(tmp_path: pathlib.Path) -> list[RunDir]:
     ]
 
 
-def test_three_files_that_hold_the_tables(widths: list[RunDir], tmp_path: pathlib.Path) -> None:
+def test_files_that_hold_the_tables(widths: list[RunDir], tmp_path: pathlib.Path) -> None:
     found = report(widths, tmp_path / "grid")
-    assert [path.name for path in found.files] == ["runs.csv", "gains.csv", "width.png"]
-    assert sorted(path.name for path in (tmp_path / "grid").iterdir()) == ["gains.csv", "runs.csv", "width.png"]
+    names = ["runs.csv", "gains.csv", "width.png", "tensorboard"]
+    assert [path.name for path in found.files] == names
+    assert sorted(path.name for path in (tmp_path / "grid").iterdir()) == sorted(names)
+    assert (found.title, found.notes, found.refusal) == ("mlp on digits", [], "")
     runs = pd.read_csv(tmp_path / "grid" / "runs.csv", float_precision="round_trip")
     assert runs["run"].tolist() == [run_dir.name for run_dir in widths]
     assert runs["prunability"].tolist() == found.table["prunability"].tolist()

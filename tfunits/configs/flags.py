@@ -171,7 +171,7 @@ def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[
       argv: the same command line; flags in it win over those of a figure's flagfile.
 
     Raises:
-      UserError: no such figure, or as `read_command_line`.
+      UserError: no such figure, an export of several, or as `read_command_line`.
     """
     figure = registry["figure"].value
     if figure is None:
@@ -181,6 +181,8 @@ def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[
         own = make_flags()
         parse(own, [argv[0], f"--flagfile={path}", *argv[1:]])
         requests.append(dataclasses.replace(read_command_line(own), figure=name))
+    if len(requests) > 1 and registry["export"].value is not None:
+        raise reject("export", registry["export"].value, "one figure, since each would replace the file of the last")
     return requests
 
 

@@ -31,7 +31,7 @@ def width_of(config: ExperimentConfig, name: str = "size") -> float:
     """The width of a network in a field of `WIDTHS`, which is that of its size where the field is not given.
 
     Example:
-      >>> width_of(resolve({"model": "wide_resnet28", "size": 2}), "last_width")
+      >>> width_of(tfunits.configs.resolve({"model": "wide_resnet28", "size": 2}), "last_width")
       128
     """
     model = config.model
