@@ -343,7 +343,7 @@ CALLS = {
     "visualization.render": (["model", "objective"], {"param": None, "steps": 256}),
     "visualization.total_variation": (["image"], {}),
     "statistics.permutation_test": (["thin", "wide"], {}),
-    "reports.load": (["run_root"], {}),
+    "reports.load": (["run_root"], {"dynamics": False}),
     "load": (["run_or_file"], {"epoch": None}),
 }  # fmt: skip
 

@@ -178,6 +178,31 @@ def test_where_and_how_is_no_axis() -> None:
     assert [run_id(config) for config in request.experiments] == [run_id(resolve({}))]
 
 
+def test_without_pyarrow_there_is_no_parquet(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read("--export=results.parquet").execution.export == "results.parquet"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"^--export=results.parquet: expected the package pyarrow.*; pip install"):
+        read("--export=results.parquet")
+    assert read("--export=results.csv").execution.export == "results.csv"
+
+
+def test_an_export_is_of_one_figure(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.flags").write_text("--model=mlp\n")
+    found = dict.fromkeys(("some/a", "some/b"), tmp_path / "a.flags")
+    monkeypatch.setattr(flags, "find_flagfiles", lambda figure: found)
+
+    def read_figures(*argv: str) -> list:
+        registry = flags.make_flags()
+        flags.parse(registry, ["program", "--figure=all", *argv])
+        return flags.read_requests(registry, ["program", "--figure=all", *argv])
+
+    assert len(read_figures()) == 2
+    with pytest.raises(UserError, match=r"^--export=a\.csv: expected one figure, since each would replace the file"):
+        read_figures("--export=a.csv")
+    del found["some/b"]
+    assert read_figures("--export=a.csv")[0].execution.export == "a.csv"
+
+
 def test_a_union_of_grids_does_a_shared_run_once() -> None:
     request = read(
         "--model=mlp", "--seed=0,1",
@@ -268,6 +293,9 @@ BAD = [
     (["--weight_decay_choices=0,x"], "--weight_decay_choices=x: expected a number of at least 0"),
     (["--weight_decay_choices=0.1"], "--weight_decay_choices=0.1: expected two or more different numbers"),
     (["--keep_epochs=last8,first3"], "--keep_epochs=last8,first3: expected numbers of epochs, lastN or"),
+    (["--export=results.xlsx"], "--export=results.xlsx: expected a file whose name ends in .parquet, .csv or .json"),
+    (["--export=.csv"], "--export=.csv: expected a file whose name ends in"),
+    (["--export="], "--export=: expected"),
     (["--keep_epochs=0"], "--keep_epochs=0: expected numbers of epochs, lastN or everyN; '0' is none"),
     (["--keep_epochs="], "--keep_epochs=: expected"),
     (["--keep_epochs=2,9", "--epochs=0,8"], "--keep_epochs=2,9: expected epochs up to the last, 8"),

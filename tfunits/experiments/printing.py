@@ -1,12 +1,13 @@
 """What a grid's end says: tables, notes and where the results are."""
 
+import itertools
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
 from tfunits import reports
 from tfunits.artifacts import RunDir, read_json
-from tfunits.configs import ExecutionConfig, ExperimentConfig, run_id, short_hash
+from tfunits.configs import ExecutionConfig, ExperimentConfig, identity, run_id, short_hash
 from tfunits.experiments.visualizing import read_drawn_run
 
 
@@ -16,8 +17,12 @@ def print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionC
     Returns: whether every run could be read and, in a grid, averaged; what could not is named on stderr.
     """
     measure = experiments[0].measure
+    wanted = {run_id(config): config for config in experiments}
     run_dirs = [RunDir.of(config, execution.run_root) for config in experiments]
-    records, damaged = reports.read_runs(run_dirs, measure, dynamics=execution.export is not None)
+    found, damaged = reports.read_runs(run_dirs, measure, dynamics=execution.export is not None)
+    is_own = [identity(record.config) == identity(wanted[record.run_dir.name]) for record in found]
+    records = list(itertools.compress(found, is_own))
+    damaged |= {r.run_dir.name: "it holds another experiment" for r, own in zip(found, is_own, strict=True) if not own}
     for name, problem in damaged.items():
         print(f"left out of the results: {name}: {problem}", file=sys.stderr, flush=True)
     refusal = ""
