@@ -187,7 +187,8 @@ def plot_against_width(
             columns = -(-len(lines) // _LEGEND_ROWS)
             figure.set_figwidth(figure.get_figwidth() + 0.8 * PANEL_INCHES * columns)
             figure.legend(lines.values(), lines, fontsize=6, ncols=columns, loc="outside right upper")
-    figure.suptitle(title, fontsize=10)
+    # In the middle it would lie under a legend at the side.
+    figure.suptitle(title, fontsize=10, **({"x": 0.01, "ha": "left"} if len(curves) > len(COLORS) else {}))
     return figure
 
 
