@@ -56,7 +56,7 @@ class TestPage:
         found = reports.report_grid(records, MEASURE, tmp_path / "grid")
         page = reports.write_grid_page(tmp_path / "grid", found, records, MEASURE).read_text()
         assert page.count("python run_experiments.py --a\n") == page.count("python run_experiments.py --b\n") == 1
-        assert "1 runs say nothing of their environment." in page
+        assert "1 of 4 runs say nothing of what they were made with." in page
 
     def test_damaged_runs_and_further_pictures_are_shown(self, tmp_path: pathlib.Path) -> None:
         runs = write_widths(tmp_path)

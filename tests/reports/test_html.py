@@ -108,5 +108,10 @@ def test_what_is_missing_is_empty() -> None:
 
 
 def test_a_page_is_written_whole(tmp_path: pathlib.Path, picture: pathlib.Path) -> None:
-    pages.write_page(tmp_path / "new" / "page.html", make_page(picture))
-    assert (tmp_path / "new" / "page.html").read_text() == make_page(picture)
+    path = tmp_path / "new" / "page.html"
+    text = make_page(picture, "Größe")
+    pages.write_page(path, text)
+    assert path.read_bytes().decode("utf-8") == text
+    pages.write_page(path, text + "\udcff")
+    assert path.read_bytes().decode("utf-8") == text + "?"
+    assert [file.name for file in path.parent.iterdir()] == ["page.html"]

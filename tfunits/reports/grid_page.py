@@ -94,7 +94,11 @@ def _show_environment(records: Sequence[RunRecord]) -> str:
         differing = pd.DataFrame(rows, columns=["what", "value", "runs", "which"])
         parts += [html.paragraph("In these the runs differ:"), html.table(differing)]
     silent = len([record for record in records if not record.environment])
-    parts += [html.paragraph(f"{silent} runs say nothing of their environment.", dim=True)] if silent else []
+    parts += (
+        [html.paragraph(f"{silent} of {len(records)} runs say nothing of what they were made with.", dim=True)]
+        if silent
+        else []
+    )
     return "".join(parts)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tfunits.artifacts import write_text
+from tfunits.artifacts import replacing
 
 # Where a PNG file says its width and height.
 _PNG_SIZE = slice(16, 24)
@@ -97,7 +97,9 @@ def page(title: str, sections: Mapping[str, str], *, subtitle: str = "", warning
 
 def write_page(path: pathlib.Path, content: str) -> None:
     """Write what `page` returns as a file."""
-    write_text(path, content)
+    with replacing(path) as temporary:
+        # As the page says of itself; names of files may hold what no text can.
+        temporary.write_bytes(content.encode("utf-8", "replace"))
 
 
 def paragraph(text: str, *, dim: bool = False) -> str:
