@@ -93,12 +93,9 @@ def _show_environment(records: Sequence[RunRecord]) -> str:
     if rows:
         differing = pd.DataFrame(rows, columns=["what", "value", "runs", "which"])
         parts += [html.paragraph("In these the runs differ:"), html.table(differing)]
-    silent = len([record for record in records if not record.environment])
-    parts += (
-        [html.paragraph(f"{silent} of {len(records)} runs say nothing of what they were made with.", dim=True)]
-        if silent
-        else []
-    )
+    if silent := [record for record in records if not record.environment]:
+        text = f"{len(silent)} of {len(records)} runs say nothing of what they were made with."
+        parts.append(html.paragraph(text, dim=True))
     return "".join(parts)
 
 
