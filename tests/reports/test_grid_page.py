@@ -173,10 +173,10 @@ class TestMixture:
         return runs
 
     def test_runs_of_two_versions_are_listed_and_not_averaged(self, tmp_path: pathlib.Path) -> None:
-        runs = self.write(tmp_path)
-        (tmp_path / "grid").mkdir()
-        (tmp_path / "grid" / "gains.csv").write_text("of an earlier report")
-        found, page = report(runs, tmp_path / "grid")
+        runs = write_widths(tmp_path)
+        report(runs, tmp_path / "grid")
+        assert (tmp_path / "grid" / "tensorboard").is_dir()
+        found, page = report(self.write(tmp_path), tmp_path / "grid")
         assert "expected one version of tfunits, received 2" in found.refusal
         assert found.gains.empty
         assert sorted(path.name for path in (tmp_path / "grid").iterdir()) == ["report.html", "runs.csv"]

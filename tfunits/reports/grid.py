@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import pathlib
+import shutil
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -20,6 +21,7 @@ from tfunits.reports.widths import width_field, width_of
 
 _PLOTTED = ("accuracy", "prunability", "redundancy")
 _FIGURE_DPI = 130
+_EVENTS = "tensorboard"
 # What an earlier report of the same runs may have left, of averages that are refused now.
 _AVERAGES = ("gains.csv", "width.png", "chunks.csv", "chunks.png")
 
@@ -76,6 +78,7 @@ def report_grid(
     except UserError as error:
         for name in _AVERAGES:
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / _EVENTS, ignore_errors=True)
         empty = pd.DataFrame()
         return GridReport(title=title, table=table, gains=empty, files=files, notes=notes, refusal=str(error))
     frame = _network_frame(records, measure)
@@ -89,7 +92,7 @@ def report_grid(
         figure = plot_against_width(frame, _PLOTTED, title=title, skip_first=skip_first, by=by)
         picture = write_figure(folder / "width.png", figure, _FIGURE_DPI)
         files += [folder / "gains.csv", folder / "width.png"]
-        files.append(write_width_events(folder / "tensorboard", frame, by=by, picture=picture))
+        files.append(write_width_events(folder / _EVENTS, frame, by=by, picture=picture))
     curves = _chunked_curves(records)
     if curves:
         write_table(folder / "chunks.csv", _width_tables(curves, measure))
