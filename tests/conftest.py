@@ -1,5 +1,6 @@
 """Shared by all tests: two logical CPU devices with one strategy on them, and tiny networks and data."""
 
+import importlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,6 +18,14 @@ from tfunits import datasets, training
 tf.get_logger().setLevel("ERROR")
 # Before TensorFlow makes its devices; a second strategy object would break collectives (one serves the session).
 _TWO_DEVICES = training.make_strategy(2)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def a_checkpoint_every_epoch():
+    """Tests stop trainings after an epoch of their choice, which takes less than the time between checkpoints."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("tfunits.training.trainer"), "CHECKPOINT_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")

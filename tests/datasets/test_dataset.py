@@ -1,5 +1,7 @@
 """Splits, batches and the order of an epoch."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -148,3 +150,47 @@ def test_an_empty_split_is_no_split(data):
 def test_a_split_has_one_label_an_example():
     with pytest.raises(ValueError, match="labels: expected 3, one per example, received 2"):
         datasets.Split(inputs=np.zeros((3, 1), "float32"), labels=np.zeros(2, "int32"))
+
+
+@pytest.mark.parametrize("count", [1, 7, 10_000])
+def test_the_first_examples_of_every_split(data, count):
+    whole, few = ({s: flatten(d.batches(s)) for s in d.splits} for d in (data, data.first(count)))
+    for split in whole:
+        for expected, found in zip(whole[split], few[split], strict=True):
+            np.testing.assert_array_equal(found, expected[:count])
+
+
+def test_no_example_at_all_or_the_first_of_files_is_refused(data):
+    with pytest.raises(ValueError, match="count: expected at least 1, received 0"):
+        data.first(0)
+    files = dataclasses.replace(data, splits={"train": object()})
+    with pytest.raises(ValueError, match="--measured_examples=3: expected data held in memory, received"):
+        files.first(3)
+    with pytest.raises(ValueError, match="split: expected one held in memory, received 'train'"):
+        files.resident("train")
+    assert files.resident_bytes("train") is None
+
+
+def test_resident_examples_are_the_split_and_their_bytes_are_counted(data):
+    inputs, labels = data.resident("train")
+    expected = flatten(data.batches("train"))
+    np.testing.assert_array_equal(inputs[:, 0], expected[0])
+    np.testing.assert_array_equal(labels, expected[1])
+    assert data.resident("train")[0] is inputs
+    assert data.resident_bytes("train") == inputs.numpy().nbytes
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_positions_of_an_epoch_are_those_of_its_batches(data, shuffle):
+    order = data.epoch_order(3, 5, shuffle=shuffle)
+    inputs, labels = data.resident("train")
+    found = flatten(data.epoch(3, 5, 8, shuffle=shuffle))
+    np.testing.assert_array_equal(inputs.numpy()[order, 0], found[0])
+    np.testing.assert_array_equal(labels.numpy()[order], found[1])
+
+
+@pytest.mark.parametrize(("shape", "size"), [((10,), 1024), ((100,), 655), ((32, 32, 3), 128), ((10_000,), 128)])
+def test_short_vectors_are_evaluated_in_larger_batches(shape, size):
+    split = datasets.Split(inputs=np.zeros((1500, *shape), "uint8"), labels=np.zeros(1500, "int32"))
+    data = datasets.Dataset(name="zeros", num_classes=2, splits={"test": split})
+    assert len(next(iter(data.test))[1]) == size

@@ -28,7 +28,7 @@ MEASURED_ONCE = {
     "stability": 2,
 }  # fmt: skip
 # The two last checkpoints of a training stay beside the first epoch, which is asked for.
-EPOCHS = (1, 3, 4)
+EPOCHS = (1, 4)
 WITH_ARRAYS = ("units", "chunks", "reconstruction")
 
 
@@ -132,7 +132,7 @@ class TestEveryFileOnce:
         ("pattern", "measured"),
         [
             ("chunks-*.json", ["chunks"] * 2),
-            ("reconstruction@3-*.npz", ["reconstruction"] * 2),
+            ("reconstruction@4-*.npz", ["reconstruction"] * 2),
             ("kinds-*.json", ["kinds"]),
             ("units@1-*.npz", ["units"]),
             ("accuracy@4-*.json", ["accuracy"]),
@@ -202,6 +202,7 @@ OTHERS = {
     "reconstruction_draws": (7, {"reconstruction"}),
     "dynamics": (("accuracy",), set()),
     "measure_seed": (1, {"ablation", "units", "chunks", "reconstruction", "dimension", "kinds", "stability"}),
+    "measured_examples": (20, set(measuring.MEASURES)),
     "measured_splits": (("train",), {"ablation", "units", "chunks", "reconstruction", "dimension", "kinds"}),
 }
 
@@ -216,8 +217,8 @@ class TestOptions:
         options = MeasureConfig(**{field: value})
         changed = {
             name
-            for name, measure in measuring.MEASURES.items()
-            if measure.settings(options) != measure.settings(MeasureConfig())
+            for name in measuring.MEASURES
+            if measuring.settings_of(name, options) != measuring.settings_of(name, MeasureConfig())
         }
         assert changed == expected
 
@@ -430,7 +431,7 @@ class TestDynamics:
 
     def test_the_table_says_how_far_an_epoch_is_from_the_end(self, run_dir):
         frame = pd.read_csv(run_dir.path / "dynamics.csv", keep_default_na=False)
-        assert sorted(set(zip(frame["epoch"], frame["epochs_to_end"], strict=True))) == [(1, 3), (3, 1), (4, 0)]
+        assert sorted(set(zip(frame["epoch"], frame["epochs_to_end"], strict=True))) == [(1, 3), (4, 0)]
         accuracy = frame[(frame["measure"] == "accuracy") & (frame["split"] == "test") & (frame["epoch"] == 4)]
         assert float(accuracy["value"].item()) == stored(run_dir, "accuracy")["splits"]["test"]["accuracy"]
 
@@ -469,7 +470,7 @@ class TestDynamics:
     def test_checkpoints_that_are_not_kept_leave_their_measures(self, tmp_path, made):
         """--save=best deletes them once they are measured; the same command then has nothing to do."""
         config = tiny(epochs=2, dynamics=("accuracy",))
-        command = {"steps": ("train", "dynamics"), "save": "best"}
+        command = {"steps": ("train", "dynamics"), "save": "best", "keep_epochs": ("1",)}
         assert carry_out(tmp_path, config, **command) == 0
         run_dir = RunDir.of(config, tmp_path)
         assert list(reports.read_dynamics(run_dir, config.measure)) == [1, 2]

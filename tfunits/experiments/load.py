@@ -63,10 +63,10 @@ def _trained_folder(run_dir: RunDir) -> RunDir:
 
 
 def kept_epochs(run_dir: RunDir) -> list[int]:
-    """Epochs of a trained run whose networks can be loaded, rising."""
+    """Epochs of a trained run that were kept, and the last, rising."""
     if not run_dir.is_done("train"):
         return []
-    return Checkpoints(_trained_folder(run_dir).checkpoints).epochs()
+    return Checkpoints(_trained_folder(run_dir).checkpoints).kept_epochs()
 
 
 def load_epoch(run_dir: RunDir, epoch: int) -> keras.Model:

@@ -201,12 +201,16 @@ MEASURES: Mapping[str, Measure] = {
 def _files(names: tuple[str, ...], options: MeasureConfig, epoch: int | None) -> Iterator[tuple[str, dict, str]]:
     """(measure, its settings, its file's name) of everything that some measures write."""
     mark = "" if epoch is None else f"@{epoch}"
+    for name in names:
+        for settings in settings_of(name, options):
+            yield name, settings, f"{name}{mark}-{short_hash(settings)}.json"
+
+
+def settings_of(name: str, options: MeasureConfig) -> list[dict[str, Any]]:
+    """The options that decide a measure and name its files, one entry a file."""
     # Named only where it is given, since settings name files of finished runs.
     limit = {} if options.measured_examples is None else {"examples": options.measured_examples}
-    for name in names:
-        for own in MEASURES[name].settings(options):
-            settings = {**own, **limit}
-            yield name, settings, f"{name}{mark}-{short_hash(settings)}.json"
+    return [{**settings, **limit} for settings in MEASURES[name].settings(options)]
 
 
 def _is_measured(path: pathlib.Path, measure: Measure) -> bool:

@@ -135,6 +135,11 @@ class Checkpoints:
         stored = read_json(self._rule_file)
         return KeepRule(last=stored["last"], every=tuple(stored["every"]), listed=tuple(stored["listed"]))
 
+    def kept_epochs(self) -> list[int]:
+        """Epochs that the rule keeps, and the last, in order; others may lie there for as long as they are needed."""
+        there = self.epochs()
+        return sorted({*self.keep.select(there), *there[-1:]})
+
     def epochs(self) -> list[int]:
         """Epochs whose states are there, in order."""
         return sorted(epoch for epoch, _ in self._by_epoch())
