@@ -8,7 +8,7 @@ import sys
 from tfunits import __version__
 from tfunits.configs import flags as command_line
 from tfunits.configs import parse_cluster
-from tfunits.console import carry_out, import_tensorflow
+from tfunits.console import carry_out
 
 USAGE = "python run_experiments.py [--flag=value ...]     e.g. --model=resnet18 --size=2"
 
@@ -37,7 +37,6 @@ def _run(argv: list[str]) -> int:
     # Schedulers of jobs end them so; the run is then marked interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     cluster = parse_cluster(os.environ.pop("TF_CONFIG", None))
-    import_tensorflow()
     from tfunits import experiments
 
     return experiments.carry_out_requests(requests, cluster=cluster)

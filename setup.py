@@ -33,9 +33,11 @@ setuptools.setup(
         "tqdm",
         "filelock",
         "threadpoolctl",
+        "psutil",
     ],
     extras_require={
         "test": [
+            "ray",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
@@ -47,6 +49,7 @@ setuptools.setup(
         ],
         "benchmark": ["torch>=2.13"],
         "export": ["pyarrow"],
+        "ray": ["ray"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<3"],
     },
 )

@@ -22,6 +22,8 @@ from tfunits.configs import (
     resolve,
 )
 from tfunits.configs.presets import PRESETS
+from tfunits.experiments.launchers import LAUNCHERS
+from tfunits.experiments.measured_files import MEASURE_FILES
 from tfunits.experiments.measuring import MEASURES
 from tfunits.layers import ReplicaDropout
 from tfunits.measures.orders import ORDERS
@@ -45,9 +47,11 @@ def build(name: str, size: float = 0.25, **options) -> keras.Model:
         (facts.MODELS, models.BUILDERS),
         ({*facts.DATASETS, "folder"}, datasets.LOADERS),
         (facts.STEPS, experiments.STEP_FUNCTIONS),
+        (facts.LAUNCHERS, LAUNCHERS),
         (facts.OPTIMIZERS, training.OPTIMIZERS),
         (facts.LOSSES, training.LOSSES),
         (facts.MEASURES, MEASURES),
+        (facts.MEASURES, MEASURE_FILES),
         (facts.MEASURES_OF_STEPS, [step for step in experiments.STEP_FUNCTIONS if step in facts.MEASURES_OF_STEPS]),
         (facts.ABLATION_ORDERS, [*ORDERS, "noise", "weights"]),
     ],

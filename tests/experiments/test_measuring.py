@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 import shutil
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from tfunits import datasets, experiments, measures, reports
 from tfunits.artifacts import RunDir
 from tfunits.configs import ExecutionConfig, MeasureConfig
 from tfunits.configs.facts import ABLATION_ORDERS
-from tfunits.experiments import measuring
+from tfunits.experiments import measured_files, measuring
 from tfunits.statistics import draw_chunks
 
 STEPS = ("train", "measure", "chunks", "kinds", "stability", "dynamics", "report")
@@ -27,7 +28,7 @@ MEASURED_ONCE = {
     "accuracy": 1, "ablation": 1, "units": 1, "chunks": 2, "reconstruction": 2, "dimension": 1, "kinds": 1,
     "stability": 2,
 }  # fmt: skip
-# The two last checkpoints of a training stay beside the first epoch, which is asked for.
+# The last epoch stays beside the first, which is asked for.
 EPOCHS = (1, 4)
 WITH_ARRAYS = ("units", "chunks", "reconstruction")
 
@@ -59,12 +60,12 @@ def made(monkeypatch) -> list[str]:
     """Names of the measures that are made from now on."""
     names = []
 
-    def listen(name: str, measure: measuring.Measure) -> measuring.Measure:
+    def listen(name: str, measure: Callable) -> Callable:
         def make(run, model, settings):
             names.append(name)
-            return measure.make(run, model, settings)
+            return measure(run, model, settings)
 
-        return dataclasses.replace(measure, make=make)
+        return make
 
     for name, measure in measuring.MEASURES.items():
         monkeypatch.setitem(measuring.MEASURES, name, listen(name, measure))
@@ -218,7 +219,7 @@ class TestOptions:
         changed = {
             name
             for name in measuring.MEASURES
-            if measuring.settings_of(name, options) != measuring.settings_of(name, MeasureConfig())
+            if measured_files.settings_of(name, options) != measured_files.settings_of(name, MeasureConfig())
         }
         assert changed == expected
 
@@ -246,7 +247,7 @@ class TestOptions:
         options = MeasureConfig(
             ablation_order=("random", "targeted", "noise", "weights"), ablation_unit=("channel", "location")
         )
-        settings = measuring.MEASURES["ablation"].settings(options)
+        settings = measured_files.settings_of("ablation", options)
         assert [(s.get("order", "random"), s["unit"]) for s in settings] == [
             ("random", "channel"), ("random", "location"), ("targeted", "channel"), ("targeted", "location"),
             ("noise", "channel"), ("weights", "channel"),
@@ -254,7 +255,7 @@ class TestOptions:
 
     def test_chunks_are_always_of_training_data_too_and_once(self):
         for splits, expected in ((("test",), ["train", "test"]), (("test", "train"), ["train", "test"])):
-            settings = measuring.MEASURES["chunks"].settings(MeasureConfig(measured_splits=splits))
+            settings = measured_files.settings_of("chunks", MeasureConfig(measured_splits=splits))
             assert [values["split"] for values in settings] == expected
 
     def test_every_order_is_measured_as_it_is_named(self, copied):

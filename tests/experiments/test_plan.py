@@ -15,11 +15,13 @@ def test_a_plan_names_runs_parameters_steps_and_creates_nothing(tmp_path, capsys
     root = tmp_path / "runs"
     configs = [make_config(size=size, epochs=3) for size in (0.0625, 1)]
     plan(root, *configs)
-    header, narrow, wide, total = capsys.readouterr().out.splitlines()
+    header, narrow, wide, cost, total = capsys.readouterr().out.splitlines()
     assert header.split() == ["run", "parameters", "steps", "done", "state"]
     # 64 n + n + 10 n + 10 weights of n hidden units; 34 batches of 32 hold 1,078 examples.
     assert narrow.split() == [RunDir.of(configs[0], root).name, "610", "102", "-", "new"]
     assert wide.split() == [RunDir.of(configs[1], root).name, "9,610", "102", "-", "new"]
+    # Three passes of two operations a weight for 1,078 examples, and one for 180, in three epochs.
+    assert cost.startswith(f"cost: 10,220 parameters, {3 * 2 * (592 + 9472) * (3 * 1078 + 180):.2g} training FLOPs; ")
     assert total == f"2 runs in {root}, 0 finished; nothing was run"
     assert not list(tmp_path.iterdir())
 
@@ -30,7 +32,8 @@ def test_a_plan_says_what_is_done(tmp_path, capsys):
     before = snapshot(tmp_path)
     capsys.readouterr()
     plan(tmp_path, half, whole, make_config(epochs=0, seed=2))
-    _, *rows, total = capsys.readouterr().out.splitlines()
+    _, *rows, _, left, total = capsys.readouterr().out.splitlines()
+    assert left.startswith("left: ")
     states = [["train", "to be continued"], ["train,measure,report", "finished"], ["-", "new"]]
     assert [row.split(maxsplit=4)[3:] for row in rows] == states
     assert total == f"3 runs in {tmp_path}, 1 finished; nothing was run"
@@ -49,3 +52,15 @@ def test_a_plan_counts_the_steps_of_its_devices(tmp_path, capsys):
     for num_devices, steps in ((1, 3 * 34), (2, 3 * 33)):
         plan(tmp_path, config, num_devices=num_devices)
         assert capsys.readouterr().out.splitlines()[1].split()[2] == str(steps)
+
+
+def test_a_plan_of_many_runs_shows_the_first_and_says_how_many_more(tmp_path, capsys):
+    plan(tmp_path / "runs", *[make_config(seed=seed) for seed in range(45)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 40 + 3
+    assert lines[-3] == "... and 5 more"
+
+
+def test_a_plan_of_a_shard_is_of_its_runs(tmp_path, capsys):
+    plan(tmp_path / "runs", *[make_config(seed=seed) for seed in range(9)], shard="2/4")
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"2 runs in {tmp_path / 'runs'}, 0 finished, shard 2/4")

@@ -1,6 +1,7 @@
 """What an experiment is. Nothing here needs TensorFlow."""
 
 from tfunits.configs.cluster import Cluster, parse_cluster
+from tfunits.configs.costs import Cost, estimate_cost, estimate_memory, steps_of_epoch, sum_costs
 from tfunits.configs.errors import DamageError, UserError, reject
 from tfunits.configs.experiment import (
     DataConfig,
@@ -45,6 +46,7 @@ from tfunits.configs.resolve import (
     run_id,
     short_hash,
 )
+from tfunits.configs.shards import parse_shard, take_shard
 from tfunits.configs.sources import DrawingSource, read_drawing_flags
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "STEPS",
     "VARIED_BLOCK",
     "Cluster",
+    "Cost",
     "DamageError",
     "DataConfig",
     "DatasetFacts",
@@ -85,6 +88,8 @@ __all__ = [
     "canonical_json",
     "check_export",
     "describe_missing",
+    "estimate_cost",
+    "estimate_memory",
     "expand",
     "find_dataset",
     "find_image_form",
@@ -95,6 +100,7 @@ __all__ = [
     "list_images",
     "parse_cluster",
     "parse_keep_rule",
+    "parse_shard",
     "read_drawing_flags",
     "reject",
     "resolve",
@@ -103,4 +109,7 @@ __all__ = [
     "resolve_defaults",
     "run_id",
     "short_hash",
+    "steps_of_epoch",
+    "sum_costs",
+    "take_shard",
 ]

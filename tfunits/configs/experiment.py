@@ -11,6 +11,7 @@ from tfunits.configs.errors import UserError, reject
 from tfunits.configs.exporting import check_export
 from tfunits.configs.folders import list_images
 from tfunits.configs.keeping import parse_keep_rule
+from tfunits.configs.shards import parse_shard
 
 
 def option(
@@ -531,12 +532,40 @@ class ExecutionConfig:
     worker_timeout: float = option(
         300.0, "seconds that a worker of several machines (TF_CONFIG) waits for the others to start", above=0
     )
+    launcher: str = option(
+        "local", "where the runs of a grid are carried out: on this machine, or as tasks of a Ray cluster",
+        choices=facts.LAUNCHERS,
+    )  # fmt: skip
+    num_workers: int | None = option(
+        None,
+        "local: processes that work on a grid together; one a GPU, or one for every two cores, as far as memory "
+        "reaches, if not given",
+        minimum=1,
+    )
+    shard: str | None = option(None, "part of the grid, e.g. 3/40 for the third of forty; all of it if not given")
+    ray_address: str | None = option(
+        None, "ray: host:port of a cluster's head, or auto for the one of this machine; one is started if not given"
+    )
+    cpus_per_task: int | None = option(None, "ray: CPU cores of a task (1 if not given)", minimum=1)
+    gpus_per_task: float | None = option(
+        None, "ray: GPUs of a task, or a share of one; 1 where the cluster has any, if not given", minimum=0
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
         parse_keep_rule(self.keep_epochs or ())
         if self.export is not None:
             check_export(self.export)
+        parse_shard(self.shard)
+        others = ("num_workers",) if self.launcher == "ray" else ("ray_address", "cpus_per_task", "gpus_per_task")
+        for name in others:
+            if getattr(self, name) is not None:
+                raise reject(name, getattr(self, name), f"no such flag with --launcher={self.launcher}")
+        gpus = self.gpus_per_task or 0
+        if gpus > 1 and gpus != int(gpus):
+            raise reject("gpus_per_task", gpus, "a share of one GPU, or a whole number of them")
+        if gpus and (self.num_devices or 1) > gpus:
+            raise reject("num_devices", self.num_devices, f"at most --gpus_per_task={gpus:g} devices")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -413,5 +413,7 @@ MONITORS = ("validation", "train")
 # Keras' names of the numbers in which layers compute; weights are float32 in all of them.
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SAVE = ("metrics", "best", "all")
+# Where a grid's runs are carried out, beside this process.
+LAUNCHERS = ("local", "ray")
 MEASURED_WEIGHTS = ("last", "best")
 FILE_PREFIX = "file:"

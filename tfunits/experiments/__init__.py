@@ -8,16 +8,16 @@ from typing import Any
 
 _MODULES = {
     "STEP_FUNCTIONS": "steps",
-    "carry_out_requests": "figures",
+    "carry_out_requests": "requests",
     "Run": "run",
     "load_file": "load",
     "load_model": "load",
-    "measure_files": "measuring",
+    "measure_files": "measured_files",
     "plan_grid": "plan",
-    "make_deterministic": "runner",
+    "make_deterministic": "launchers.task",
     "run_grid": "runner",
-    "is_step_done": "steps",
-    "steps_of": "steps",
+    "is_step_done": "done",
+    "steps_of": "done",
 }
 __all__ = list(_MODULES)
 

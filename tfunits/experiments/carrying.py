@@ -5,12 +5,12 @@ import pathlib
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
-from tfunits import __version__, training
+from tfunits import training
 from tfunits.artifacts import RunDir, read_json, write_text
 from tfunits.configs import (
     MEASURES_OF_STEPS,
@@ -20,9 +20,11 @@ from tfunits.configs import (
     UserError,
     parse_keep_rule,
 )
-from tfunits.experiments.batches import Shared
+from tfunits.experiments.done import is_step_done, mark_step_done, steps_of
 from tfunits.experiments.run import Run
-from tfunits.experiments.steps import STEP_FUNCTIONS, is_step_done, mark_step_done, steps_of
+from tfunits.experiments.sharing import Shared
+from tfunits.experiments.steps import STEP_FUNCTIONS
+from tfunits.experiments.survey import describe_other_version
 
 RESTART = "start the same command on all machines, and it continues"
 
@@ -34,6 +36,7 @@ def carry_out_batch(
     *,
     deterministic: bool,
     labels: Sequence[str],
+    when_ended: Callable[[str, str], None] | None = None,
 ) -> dict[str, str]:
     """The open steps of runs of one batch, in order; what every launcher's worker does.
 
@@ -43,6 +46,7 @@ def carry_out_batch(
       strategy: where to train.
       deterministic: whether TensorFlow was told to give equal bits.
       labels: what a line about each run begins with.
+      when_ended: is told the name and the state of every run when it ends.
 
     Returns: name of a run -> its state: finished, diverged or failed.
 
@@ -66,16 +70,12 @@ def carry_out_batch(
                 raise
             print(f"{label}: {error}", file=sys.stderr, flush=True)
             states[run_dir.name] = "failed"
+        if when_ended:
+            when_ended(run_dir.name, states[run_dir.name])
         shared.free()
     # Networks hold cycles; without this a grid's memory grows by a network a batch.
     keras.backend.clear_session(free_memory=True)
     return states
-
-
-def _describe_other_version(run_dir: RunDir) -> str:
-    """A note on a run that another version of tfunits trained, whose draws may be others."""
-    trained = read_json(run_dir.environment).get("tfunits") if run_dir.environment.is_file() else None
-    return f" by tfunits {trained}, which is not this {__version__}" if trained not in (None, __version__) else ""
 
 
 def _carry_out(run: Run, label: str) -> str:
@@ -89,7 +89,7 @@ def _carry_out(run: Run, label: str) -> str:
     steps = steps_of(config, run.execution)
     open_steps = _open_steps(run_dir, steps, config)
     if not open_steps:
-        print(f"{label}: finished before{_describe_other_version(run_dir)}", flush=True)
+        print(f"{label}: finished before{describe_other_version(run_dir)}", flush=True)
         return _settle(run, "finished", seconds)
     print(f"{label}: {', '.join(open_steps)}", flush=True)
     try:

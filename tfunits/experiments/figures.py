@@ -1,16 +1,15 @@
-"""What a command line asks for, carried out: a grid, or figures of papers from training to plot."""
+"""Figures of papers, from training to plot."""
 
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tfunits import reports
 from tfunits.artifacts import RunDir
-from tfunits.configs import Cluster, ExperimentConfig, Request, UserError
-from tfunits.experiments.plan import count_parameters, plan_grid
+from tfunits.configs import Cluster, ExperimentConfig, Request, estimate_cost
+from tfunits.experiments.drawn import is_visualized, read_drawn_run
 from tfunits.experiments.runner import run_grid
-from tfunits.experiments.visualizing import is_visualized, read_drawn_run
 from tfunits.reports import figures
 from tfunits.reports.figures import Figure, Runs, Source
 
@@ -21,42 +20,20 @@ _FOLDER = "figures"
 _DRAWING_ONLY = ("report",)
 
 
-def carry_out_requests(requests: Sequence[Request], *, cluster: Cluster | None = None) -> int:
-    """Plan or run every grid, and draw its figure where one is asked for.
+def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
+    """Run the grid of a figure, and draw it; of a shard of the grid nothing is drawn.
 
     Args:
-      requests: of one command line; several are figures; one whose data are not there is named and passed over.
+      request: that names a figure.
       cluster: machines that train together; None for this one.
 
     Returns: 0 if all is finished and drawn, else 1.
-
-    Raises:
-      UserError: a mistake that concerns the only request.
     """
-    codes = []
-    for number, request in enumerate(requests, start=1):
-        if request.figure and len(requests) > 1:
-            print(f"\n({number}/{len(requests)}) {request.figure}", flush=True)
-        try:
-            request.check_data()
-            codes.append(_carry_out(request, cluster))
-        except UserError as error:
-            if len(requests) == 1:
-                raise
-            print(f"{request.figure}: {error}", file=sys.stderr, flush=True)
-            codes.append(_EXIT_FAILED)
-    return max(codes)
-
-
-def _carry_out(request: Request, cluster: Cluster | None) -> int:
-    if request.plan:
-        plan_grid(request.experiments, request.execution)
-        return 0
-    if request.figure is None:
-        return run_grid(request.experiments, request.execution, cluster=cluster)
     figure, code = figures.FIGURES[request.figure], 0
     if request.execution.steps != _DRAWING_ONLY and figure.source != Source.SETTINGS:
         code = run_grid(request.experiments, request.execution, cluster=cluster)
+        if request.execution.shard is not None:
+            return code
         for experiments in _further_experiments(figure, request):
             execution = dataclasses.replace(request.execution, steps=("measure",), export=None)
             code = max(code, run_grid(experiments, execution, cluster=cluster))
@@ -99,7 +76,7 @@ def _describe(request: Request) -> Runs:
         )
         for config in request.experiments
     ]  # fmt: skip
-    counts = {record.run_dir.name: count_parameters(record.config) for record in records}
+    counts = {record.run_dir.name: estimate_cost(record.config, ()).parameters for record in records}
     return Runs(records=records, num_parameters=counts)
 
 

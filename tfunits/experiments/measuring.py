@@ -1,96 +1,28 @@
 """What is measured of a run's network: each measure one JSON file, and arrays beside it where numbers are many."""
 
-import dataclasses
 import functools
-import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfunits import measures, reports, training
+from tfunits import measures, training
 from tfunits.artifacts import RunDir, read_arrays, read_json, write_arrays, write_json
 from tfunits.configs import (
     MEASURES_OF_STEPS,
     SPLITS,
-    ExperimentConfig,
-    MeasureConfig,
     UserError,
-    short_hash,
 )
 from tfunits.experiments.load import kept_epochs, load_epoch
+from tfunits.experiments.measured_files import files_of, is_whole
 from tfunits.experiments.run import Run
 
 # Logits of a split are kept up to 400 MB; ImageNet's 1.3 million training images would have 5 GB.
 _MOST_LOGITS = 10**8
 # What a measure finds: values for its JSON, arrays for its npz.
 Found = tuple[dict[str, Any], dict[str, np.ndarray]]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Measure:
-    """One measure.
-
-    Attributes:
-      settings: the options that decide it and name its file, one entry a file.
-      make: (run, network, settings) -> what it finds.
-      has_arrays: whether arrays stand beside the JSON.
-    """
-
-    settings: Callable[[MeasureConfig], list[dict[str, Any]]]
-    make: Callable[[Run, keras.Model, Mapping[str, Any]], Found]
-    has_arrays: bool = False
-
-
-def _per_split(options: MeasureConfig, **settings: Any) -> list[dict[str, Any]]:
-    return [{"split": split, **settings} for split in options.measured_splits]
-
-
-def _ablation_settings(options: MeasureConfig) -> list[dict[str, Any]]:
-    found = []
-    for split in options.measured_splits:
-        for order in options.ablation_order:
-            # Noise and weights know no other units.
-            for unit in options.ablation_unit if order not in ("noise", "weights") else ("channel",):
-                settings = {
-                    "split": split, "unit": unit, "draws": options.draws, "levels": options.levels,
-                    "protocol": options.protocol, "seed": options.measure_seed,
-                }  # fmt: skip
-                # Named only where they are not the default, since they name files of finished runs.
-                settings |= {} if order == "random" else {"order": order}
-                settings |= {} if options.standard_error is None else {"standard_error": options.standard_error}
-                found.append(settings)
-    return found
-
-
-def _unit_settings(options: MeasureConfig) -> list[dict[str, Any]]:
-    precision = {} if options.moments_precision == "float32" else {"precision": options.moments_precision}
-    return _per_split(
-        options,
-        max_rows=options.max_rows or "all",
-        samplings=options.samplings,
-        similarity_threshold=options.similarity_threshold,
-        seed=options.measure_seed,
-        **precision,
-    )
-
-
-def _chunk_settings(options: MeasureConfig) -> list[dict[str, Any]]:
-    # w* is a property of the training set, whatever else is measured.
-    splits = dict.fromkeys(("train", *options.measured_splits))
-    return [{"split": split, "draws": options.chunk_draws, "seed": options.measure_seed} for split in splits]
-
-
-def _reconstruction_settings(options: MeasureConfig) -> list[dict[str, Any]]:
-    own = {"draws": options.reconstruction_draws, "seed": options.measure_seed}
-    return [settings for target in ("layer", "chunk") for settings in _per_split(options, **own, target=target)]
-
-
-def _stability_settings(options: MeasureConfig) -> list[dict[str, Any]]:
-    return [{"split": "train", "share": 0.5, "factor": factor, "draws": 10, "seed": options.measure_seed}
-            for factor in (1.0, 2.0)]  # fmt: skip
 
 
 def _measure_accuracy(run: Run, model: keras.Model, _: Mapping[str, Any]) -> Found:
@@ -178,65 +110,16 @@ def _measure_stability(run: Run, model: keras.Model, settings: Mapping[str, Any]
     return {key: value for key, value in found.items() if key != "settings"}, {}
 
 
-MEASURES: Mapping[str, Measure] = {
-    "accuracy": Measure(settings=lambda options: [{}], make=_measure_accuracy),
-    "ablation": Measure(settings=_ablation_settings, make=_measure_ablation),
-    "units": Measure(settings=_unit_settings, make=_measure_units, has_arrays=True),
-    "chunks": Measure(settings=_chunk_settings, make=_measure_chunks, has_arrays=True),
-    "reconstruction": Measure(settings=_reconstruction_settings, make=_measure_reconstruction, has_arrays=True),
-    "dimension": Measure(
-        settings=lambda options: _per_split(options, seed=options.measure_seed), make=_measure_dimension
-    ),
-    "kinds": Measure(
-        settings=lambda options: _per_split(
-            options, variance_fraction=options.variance_fraction, max_rows=options.max_rows or "all",
-            seed=options.measure_seed,
-        ),
-        make=_measure_kinds,
-    ),
-    "stability": Measure(settings=_stability_settings, make=_measure_stability),
-}  # fmt: skip
-
-
-def _files(names: tuple[str, ...], options: MeasureConfig, epoch: int | None) -> Iterator[tuple[str, dict, str]]:
-    """(measure, its settings, its file's name) of everything that some measures write."""
-    mark = "" if epoch is None else f"@{epoch}"
-    for name in names:
-        for settings in settings_of(name, options):
-            yield name, settings, f"{name}{mark}-{short_hash(settings)}.json"
-
-
-def settings_of(name: str, options: MeasureConfig) -> list[dict[str, Any]]:
-    """The options that decide a measure and name its files, one entry a file."""
-    # Named only where it is given, since settings name files of finished runs.
-    limit = {} if options.measured_examples is None else {"examples": options.measured_examples}
-    return [{**settings, **limit} for settings in MEASURES[name].settings(options)]
-
-
-def _is_measured(path: pathlib.Path, measure: Measure) -> bool:
-    """Whether a measure's file is there, with the arrays that belong to it."""
-    return path.is_file() and (not measure.has_arrays or path.with_suffix(".npz").is_file())
-
-
-def measure_files(config: ExperimentConfig, step: str = "measure") -> list[str]:
-    """Names of the files that a step that measures the trained network writes last."""
-    return [file for _, _, file in _files(MEASURES_OF_STEPS[step], config.measure, None)]
-
-
-def is_measured(run_dir: RunDir, step: str, config: ExperimentConfig) -> bool:
-    """Whether every file is there that a step that measures writes."""
-    if step == "dynamics":
-        # Where --save has deleted the checkpoints, those that were measured.
-        epochs = kept_epochs(run_dir) or reports.read_epochs(run_dir)
-        names = config.measure.dynamics
-        return bool(epochs or _is_untrained(config)) and all(_are_measured(run_dir, names, config, e) for e in epochs)
-    return _are_measured(run_dir, MEASURES_OF_STEPS[step], config, None)
-
-
-def _are_measured(run_dir: RunDir, names: tuple[str, ...], config: ExperimentConfig, epoch: int | None) -> bool:
-    return all(
-        _is_measured(run_dir.measures / file, MEASURES[name]) for name, _, file in _files(names, config.measure, epoch)
-    )
+MEASURES: Mapping[str, Callable[[Run, keras.Model, Mapping[str, Any]], Found]] = {
+    "accuracy": _measure_accuracy,
+    "ablation": _measure_ablation,
+    "units": _measure_units,
+    "chunks": _measure_chunks,
+    "reconstruction": _measure_reconstruction,
+    "dimension": _measure_dimension,
+    "kinds": _measure_kinds,
+    "stability": _measure_stability,
+}
 
 
 def measure_step(step: str, run: Run) -> str:
@@ -262,7 +145,7 @@ def measure_dynamics(run: Run) -> str:
             "and --keep_epochs, e.g. --keep_epochs=1,2,5,every10,last8"
         )
     epochs = kept_epochs(run.run_dir)
-    if not epochs and not _is_untrained(run.config):
+    if not epochs and not run.config.training.epochs == 0:
         raise UserError(
             f"--steps=dynamics: expected a run that kept epochs, received {run.run_dir.name}, which kept none; "
             "train it with --keep_epochs, e.g. --keep_epochs=1,2,5,every10,last8, under another --run_root"
@@ -275,20 +158,16 @@ def measure_dynamics(run: Run) -> str:
     return "finished"
 
 
-def _is_untrained(config: ExperimentConfig) -> bool:
-    return config.training.epochs == 0
-
-
 def _measure(run: Run, names: tuple[str, ...], load: Callable[[], keras.Model], epoch: int | None) -> list[str]:
     """Write what is missing; returns why measures were refused that the network cannot be asked."""
     refused: list[str] = []
-    for name, settings, file in _files(names, run.config.measure, epoch):
-        path, measure = run.run_dir.measures / file, MEASURES[name]
-        if _is_measured(path, measure):
+    for name, settings, file in files_of(names, run.config.measure, epoch):
+        path = run.run_dir.measures / file
+        if is_whole(path, name):
             continue
         model = load()
         try:
-            values, arrays = measure.make(run, model, {key: v for key, v in settings.items() if key != "examples"})
+            values, arrays = MEASURES[name](run, model, {key: v for key, v in settings.items() if key != "examples"})
         except ValueError as error:
             # What a network cannot be asked takes nothing from the other measures.
             refused.append(f"{name}: {error}")

@@ -1,59 +1,91 @@
-"""What a grid would do."""
+"""What a grid would do, and what it costs. Nothing here needs TensorFlow."""
 
+import itertools
 from collections.abc import Sequence
 
-import tensorflow as tf
+from tfunits.configs import (
+    MODELS,
+    Cost,
+    ExecutionConfig,
+    ExperimentConfig,
+    estimate_cost,
+    steps_of_epoch,
+    sum_costs,
+)
+from tfunits.experiments.batches import make_batches
+from tfunits.experiments.done import steps_of
+from tfunits.experiments.launchers.machine import look_at_machine
+from tfunits.experiments.runner import take_part
+from tfunits.experiments.survey import SurveyedRun, survey
 
-from tfunits import models
-from tfunits.artifacts import RunDir
-from tfunits.configs import MODELS, ExecutionConfig, ExperimentConfig
-from tfunits.experiments.steps import is_step_done, steps_of
-from tfunits.training import steps_per_epoch
+# More rows are read by nobody; the first ones show how a grid is written.
+_MOST_ROWS = 40
+_HEADER = ("run", "parameters", "steps", "done", "state")
 
 
 def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:
-    """Print the grid: every run's name, parameters, training steps, and what of it is done; runs and makes nothing."""
-    rows = []
-    for config in experiments:
-        run_dir = RunDir.of(config, execution.run_root)
-        steps = steps_of(config, execution)
-        done = [step for step in steps if is_step_done(run_dir, step, config)]
-        state = run_dir.status().get("state", "new")
-        if state == "finished" and done != steps:
-            state = "to be continued"
-        rows.append(
-            (run_dir.name, _show_parameters(config), _count_steps(config, execution), ",".join(done) or "-", state)
-        )
-    header = ("run", "parameters", "steps", "done", "state")
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, *rows]:
+    """Print the grid: every run's name, parameters, training steps, and what of it is done; what it costs.
+
+    Runs and makes nothing. With `execution.shard` it is that part of the grid.
+    """
+    runs = survey(take_part(experiments, execution), execution)
+    states = [_describe_state(run, execution) for run in runs]
+    num_devices = execution.num_devices or len(look_at_machine().gpus) or 1
+    costs = {id(run.config): estimate_cost(run.config, steps_of(run.config, execution)) for run in runs}
+    rows = [
+        (run.run_dir.name, *_describe_size(run.config, costs[id(run.config)], num_devices),
+         ",".join(run.done) or "-", state)
+        for run, state in itertools.islice(zip(runs, states, strict=True), _MOST_ROWS)
+    ]  # fmt: skip
+    widths = [max(len(row[i]) for row in [_HEADER, *rows]) for i in range(len(_HEADER))]
+    for row in [_HEADER, *rows]:
         # Numbers stand to the right.
         cells = [c.rjust(w) if i in (1, 2) else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         print("  ".join(cells).rstrip())
-    finished = sum(row[4] == "finished" for row in rows)
-    print(f"{len(rows)} runs in {execution.run_root}, {finished} finished; nothing was run")
+    if len(runs) > len(rows):
+        print(f"... and {len(runs) - len(rows):,} more")
+    left = {id(run.config): run.cost for run in runs}
+    batches = make_batches([run.config for run in runs])
+    for title, found in (("cost", costs), ("left", left)):
+        if title == "cost" or left != costs:
+            print(f"{title}: {describe_cost(sum_costs([[found[id(config)] for config in each] for each in batches]))}")
+    part = "" if execution.shard is None else f", shard {execution.shard} of the grid"
+    finished = states.count("finished")
+    print(f"{len(runs)} runs in {execution.run_root}, {finished} finished{part}; nothing was run")
 
 
-def count_parameters(config: ExperimentConfig) -> int:
-    """Trainable parameters of an experiment's network, which is not a user's own."""
-    return models.count_parameters(
-        config.model.model,
-        size=config.model.size,
-        input_shape=config.data.input_shape,
-        num_classes=config.data.num_classes,
-        **{name: getattr(config.model, name) for name in MODELS[config.model.model].options},
+def describe_cost(cost: Cost) -> str:
+    """What runs cost, in one line.
+
+    Example:
+      >>> describe_cost(Cost(parameters=1666, training_flops=6 * 10**8, num_runs=1))
+      '1,666 parameters, 6e+08 training FLOPs; about 2 s on a CPU core, 2 s on a GPU, 2 s on 8'
+    """
+    hours = [_format_hours(each) for each in (cost.cpu_hours, cost.gpu_hours(), cost.gpu_hours(8))]
+    return (
+        f"{cost.parameters:,} parameters, {cost.training_flops:.2g} training FLOPs; "
+        f"about {hours[0]} on a CPU core, {hours[1]} on a GPU, {hours[2]} on 8"
     )
 
 
-def _show_parameters(config: ExperimentConfig) -> str:
-    return "-" if config.model.is_file else f"{count_parameters(config):,}"
+def _format_hours(hours: float) -> str:
+    seconds = 3600 * hours
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if hours < 1.5 else f"{hours:,.1f} h" if hours < 10 else f"{hours:,.0f} h"
 
 
-def _count_steps(config: ExperimentConfig, execution: ExecutionConfig) -> str:
+def _describe_state(run: SurveyedRun, execution: ExecutionConfig) -> str:
+    if run.state == "finished" and list(run.done) != steps_of(run.config, execution):
+        return "to be continued"
+    return run.state
+
+
+def _describe_size(config: ExperimentConfig, cost: Cost, num_devices: int) -> tuple[str, str]:
+    """Parameters and training steps; a dash for a user's network."""
     if config.model.is_file:
-        return "-"
-    num_devices = execution.num_devices or len(tf.config.list_physical_devices("GPU")) or 1
+        return "-", "-"
     drop_last = num_devices > 1 and MODELS[config.model.model].has_batch_norm
-    per_epoch = steps_per_epoch(config.data.num_train, config.training.effective_batch_size, drop_last=drop_last)
     trainings = len(config.training.weight_decay_choices or (None,))
-    return f"{trainings * config.training.epochs * per_epoch:,}"
+    steps = trainings * config.training.epochs * steps_of_epoch(config, drop_last=drop_last)
+    return f"{cost.parameters:,}", f"{steps:,}"

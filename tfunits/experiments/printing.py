@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from tfunits import reports
 from tfunits.artifacts import RunDir, read_json
 from tfunits.configs import ExecutionConfig, ExperimentConfig, identity, run_id, short_hash
-from tfunits.experiments.visualizing import read_drawn_run
+from tfunits.experiments.drawn import read_drawn_run
 
 
 def print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> bool:

@@ -9,8 +9,8 @@ import tensorflow as tf
 from tfunits import datasets, reports
 from tfunits.artifacts import RunDir, read_json
 from tfunits.configs import FILE_PREFIX, SPLITS, ExecutionConfig, ExperimentConfig, UserError
-from tfunits.experiments.batches import Shared
 from tfunits.experiments.load import build_network, digest_weights, load_file
+from tfunits.experiments.sharing import Shared
 from tfunits.surgery import as_functional, find_taps
 
 

@@ -1,10 +1,9 @@
 """What is drawn of a run's network: images of some units of every tap, one sheet a tap."""
 
-import pathlib
-
 from tfunits import reports
-from tfunits.artifacts import EventWriter, RunDir, read_json, write_figure, write_json
-from tfunits.configs import MODELS, ExperimentConfig, UserError, find_image_form, short_hash
+from tfunits.artifacts import EventWriter, write_figure, write_json
+from tfunits.configs import MODELS, UserError, find_image_form
+from tfunits.experiments.drawn import visualized_file
 from tfunits.experiments.measuring import final_epoch
 from tfunits.experiments.run import Run
 from tfunits.surgery import find_taps
@@ -45,7 +44,7 @@ def visualize(run: Run) -> str:
         events.close()
     except ValueError as error:
         raise UserError(str(error)) from None
-    write_json(_done_file(run.run_dir, run.config), {"state": "finished", "taps": drawn})
+    write_json(visualized_file(run.run_dir, run.config), {"state": "finished", "taps": drawn})
     return "finished"
 
 
@@ -75,30 +74,3 @@ def _draw_sheet(run: Run, drawing: reports.Drawing, events: EventWriter) -> None
     events.image(f"visualization/{name}", png, final_epoch(run.run_dir))
     for line in drawing.describe_failures():
         print(f"{run.run_dir.name}: {line}", flush=True)
-
-
-def is_visualized(run_dir: RunDir, config: ExperimentConfig) -> bool:
-    """Whether all taps that are asked for are drawn as they are asked for."""
-    options = config.visualization
-    return _done_file(run_dir, config).is_file() and all(
-        reports.is_drawn(reports.drawing_file(run_dir.visualizations, options, tap))
-        for tap in _drawn_taps(run_dir, config)
-    )
-
-
-def read_drawn_run(run_dir: RunDir, config: ExperimentConfig) -> reports.DrawnRun:
-    """A run with what was drawn of it in the way that is asked for."""
-    taps = _drawn_taps(run_dir, config) if is_visualized(run_dir, config) else []
-    drawings = reports.read_drawings(run_dir, config.visualization, taps)
-    return reports.DrawnRun(name=run_dir.name, config=config, drawings=drawings)
-
-
-def _drawn_taps(run_dir: RunDir, config: ExperimentConfig) -> list[str]:
-    return read_json(_done_file(run_dir, config))["taps"]
-
-
-def _done_file(run_dir: RunDir, config: ExperimentConfig) -> pathlib.Path:
-    """One for each way of drawing: which taps and units, and how."""
-    options = config.visualization
-    key = short_hash({"taps": list(options.taps), **options.drawing_settings("")})
-    return run_dir.done_file(f"visualize-{key}")

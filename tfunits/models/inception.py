@@ -1,11 +1,21 @@
 """Inception-v3 in the layout of 2016."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import layers
 
 from tfunits.configs.facts import VARIED_BLOCK
+from tfunits.configs.inception import (
+    AUXILIARY_BLOCK,
+    AVERAGE,
+    BLOCKS,
+    MAX,
+    SMALLEST_UNPADDED,
+    Block,
+    Convolution,
+    Step,
+)
 from tfunits.models.blocks import Padding, classify, convolve, drop, normalize
 from tfunits.models.options import BuildOptions
 
@@ -16,91 +26,6 @@ _STD = 0.1
 _HEAD_STD = 0.01
 _AUXILIARY_CONVOLUTION_STD = 0.01
 _AUXILIARY_HEAD_STD = 0.001
-# Below this side nothing would be left of an image without padding.
-_SMALLEST_UNPADDED = 75
-# What the auxiliary head reads.
-_AUXILIARY_BLOCK = "mixed_17x17x768e"
-
-
-class _Convolution(NamedTuple):
-    """Convolution, batch normalisation and ReLU of a branch.
-
-    Attributes:
-      base: units at size 1.
-      kernel: its side, or its height and width.
-      stride: 2 in a block that halves the image.
-      scaled: whether the size changes the units.
-    """
-
-    base: int
-    kernel: int | tuple[int, int] = 1
-    stride: int = 1
-    scaled: bool = True
-
-
-# Branches start from the block's input, some with 3x3 pooling; two convolutions in brackets stand side by side.
-_AVERAGE, _MAX = "average", "max"
-_Step = _Convolution | tuple[_Convolution, _Convolution] | str
-_Block = tuple[tuple[_Step, ...], ...]
-
-
-def _block_35(pooled: int) -> _Block:
-    return (
-        (_Convolution(64),),
-        (_Convolution(48), _Convolution(64, 5)),
-        (_Convolution(64), _Convolution(96, 3), _Convolution(96, 3)),
-        (_AVERAGE, _Convolution(pooled)),
-    )
-
-
-def _block_17(inner: int, *, scaled: bool = True) -> _Block:
-    row, column = (1, 7), (7, 1)
-    return (
-        (_Convolution(192),),
-        (_Convolution(inner), _Convolution(inner, row), _Convolution(192, column)),
-        (
-            _Convolution(inner),
-            _Convolution(inner, column),
-            _Convolution(inner, row),
-            _Convolution(inner, column),
-            _Convolution(192, row),
-        ),
-        (_AVERAGE, _Convolution(192, scaled=scaled)),
-    )
-
-
-def _block_8() -> _Block:
-    fork = (_Convolution(384, (1, 3)), _Convolution(384, (3, 1)))
-    return (
-        (_Convolution(320),),
-        (_Convolution(384), fork),
-        (_Convolution(448), _Convolution(384, 3), fork),
-        (_AVERAGE, _Convolution(192)),
-    )
-
-
-# Name of a block, the authors' -> its branches, in the order in which they are joined.
-_BLOCKS: dict[str, _Block] = {
-    "mixed_35x35x256a": _block_35(32),
-    "mixed_35x35x288a": _block_35(64),
-    VARIED_BLOCK: _block_35(64),
-    "mixed_17x17x768a": (
-        (_Convolution(384, 3, 2),),
-        (_Convolution(64), _Convolution(96, 3), _Convolution(96, 3, 2)),
-        (_MAX,),
-    ),
-    "mixed_17x17x768b": _block_17(128),
-    "mixed_17x17x768c": _block_17(160),
-    "mixed_17x17x768d": _block_17(160, scaled=False),
-    "mixed_17x17x768e": _block_17(192),
-    "mixed_17x17x1280a": (
-        (_Convolution(192), _Convolution(320, 3, 2)),
-        (_Convolution(192), _Convolution(192, (1, 7)), _Convolution(192, (7, 1)), _Convolution(192, 3, 2)),
-        (_MAX,),
-    ),
-    "mixed_8x8x2048a": _block_8(),
-    "mixed_8x8x2048b": _block_8(),
-}
 
 
 def build_inception_v3(options: BuildOptions) -> keras.Model:
@@ -113,13 +38,13 @@ def build_inception_v3(options: BuildOptions) -> keras.Model:
     Differs: images with a side below 75 are padded (SAME) where the authors' program does not pad (VALID), and the
       auxiliary head's windows are where its image is smaller than they, so that small images have the same network.
     """
-    padding = "valid" if min(options.input_shape[:2]) >= _SMALLEST_UNPADDED else "same"
+    padding = "valid" if min(options.input_shape[:2]) >= SMALLEST_UNPADDED else "same"
     inputs = keras.Input(options.input_shape, name="input")
     tensor = _stem(options, inputs, padding)
     auxiliary = None
-    for name, branches in _BLOCKS.items():
+    for name, branches in BLOCKS.items():
         tensor = _join(options, name, branches, tensor, padding)
-        if name == _AUXILIARY_BLOCK and options.auxiliary_head is not False:
+        if name == AUXILIARY_BLOCK and options.auxiliary_head is not False:
             auxiliary = _auxiliary_logits(options, tensor, padding)
     tensor = layers.GlobalAveragePooling2D(name="mean")(tensor)
     tensor = drop(options, "mean", tensor)
@@ -141,15 +66,15 @@ def _stem(options: BuildOptions, tensor: Any, padding: Padding) -> Any:
     return pool("pool2", convolution("conv4", tensor, 192, kernel=3, padding=padding))
 
 
-def _join(options: BuildOptions, block: str, branches: _Block, inputs: Any, padding: Padding) -> Any:
+def _join(options: BuildOptions, block: str, branches: Block, inputs: Any, padding: Padding) -> Any:
     """A block: its branches side by side."""
 
-    def apply(step: _Step, tensor: Any, name: str) -> Any:
-        if step == _AVERAGE:
+    def apply(step: Step, tensor: Any, name: str) -> Any:
+        if step == AVERAGE:
             return layers.AveragePooling2D(3, 1, padding="same", name=name)(tensor)
-        if step == _MAX:
+        if step == MAX:
             return layers.MaxPooling2D(3, 2, padding=padding, name=name)(tensor)
-        if isinstance(step, _Convolution):
+        if isinstance(step, Convolution):
             units = _units(options, block, step)
             step_padding = "same" if step.stride == 1 else padding
             return _convolve(options, name, tensor, units, kernel=step.kernel, stride=step.stride, padding=step_padding)
@@ -165,7 +90,7 @@ def _join(options: BuildOptions, block: str, branches: _Block, inputs: Any, padd
     return layers.Concatenate(name=f"tap_{block}")(ends)
 
 
-def _units(options: BuildOptions, block: str, convolution: _Convolution) -> int:
+def _units(options: BuildOptions, block: str, convolution: Convolution) -> int:
     if not convolution.scaled and options.unscaled_branch is not False:
         return convolution.base
     varied = block == VARIED_BLOCK and options.layer_size is not None

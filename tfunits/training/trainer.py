@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from tfunits.artifacts import EventWriter, RunDir, write_table
 from tfunits.configs import KeepRule, TrainingConfig, UserError, reject, short_hash
+from tfunits.configs.same_steps import VALUE_FIELDS, fixed_fields, is_penalized, same_steps
 from tfunits.training.checkpoint import Checkpoints, State, assign_variables, pack, read_variables, unpack
 from tfunits.training.engine import Averages, Totals, averaged_weights, make_evaluation_step, make_train_step
 from tfunits.training.exchange import broadcast, is_chief, num_workers
@@ -33,12 +34,6 @@ _AVERAGING_SHARE = 10
 _BAR_DELAY_SECONDS = 2
 # A kill loses no more than this and an epoch.
 CHECKPOINT_SECONDS = 10.0
-# What the compiled steps read from variables, or is read between their calls.
-VALUE_FIELDS = (
-    "learning_rate", "schedule", "decay_rate", "decay_epochs", "warmup_epochs", "drop_epochs", "drop_factor",
-    "schedule_examples", "final_learning_rate", "seed", "weight_decay", "weight_decay_choices", "patience",
-    "stop_accuracy", "measured_weights",
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,22 +63,6 @@ class TrainingResult:
     stop: str
     weight_decay: float
     candidates: Sequence[Mapping[str, float]] | None = None
-
-
-def same_steps(config: TrainingConfig) -> str:
-    """A key that is equal for trainings that one `Trainer` serves: all fields but `VALUE_FIELDS`.
-
-    Trainings with a penalty and without one have keys of their own, since the penalty costs time.
-    """
-    return short_hash([_fixed_fields(config), _is_penalized(config)])
-
-
-def _fixed_fields(config: TrainingConfig) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in VALUE_FIELDS}
-
-
-def _is_penalized(config: TrainingConfig) -> bool:
-    return max(config.weight_decay, *(config.weight_decay_choices or (0.0,))) > 0
 
 
 class Trainer:
@@ -122,9 +101,7 @@ class Trainer:
             self.optimizer = make_optimizer(config, self.schedule)
             self.optimizer.build(model.trainable_variables)
             self.averages = Averages(model, min(config.average_decay, memory)) if config.average_decay else None
-            self.weight_decay = (
-                tf.Variable(0.0, trainable=False, name="weight_decay") if _is_penalized(config) else None
-            )
+            self.weight_decay = tf.Variable(0.0, trainable=False, name="weight_decay") if is_penalized(config) else None
         self.slots = read_variables(self.optimizer.variables)
         step = make_train_step(model, self.optimizer, config, weight_decay=self.weight_decay, averages=self.averages)
         self.run_steps = self.feed.make_loop(step)
@@ -153,7 +130,7 @@ class Trainer:
           run_dir: as `fit`.
           keep: as `fit`.
         """
-        if _fixed_fields(config) != _fixed_fields(self.config) or (config.weight_decay and self.weight_decay is None):
+        if fixed_fields(config) != fixed_fields(self.config) or (config.weight_decay and self.weight_decay is None):
             raise ValueError(f"config: expected fields like the trainer's but for {', '.join(VALUE_FIELDS)}")
         self._reset(config)
         for layer, momentum in zip(self.norms, self.momenta, strict=True):
