@@ -471,10 +471,10 @@ class TestDynamics:
     def test_checkpoints_that_are_not_kept_leave_their_measures(self, tmp_path, made):
         """--save=best deletes them once they are measured; the same command then has nothing to do."""
         config = tiny(epochs=2, dynamics=("accuracy",))
-        command = {"steps": ("train", "dynamics"), "save": "best", "keep_epochs": ("1",)}
+        command = {"steps": ("train", "dynamics"), "save": "best"}
         assert carry_out(tmp_path, config, **command) == 0
         run_dir = RunDir.of(config, tmp_path)
-        assert list(reports.read_dynamics(run_dir, config.measure)) == [1, 2]
+        assert list(reports.read_dynamics(run_dir, config.measure)) == [2]
         assert not list(run_dir.checkpoints.glob("*.npz"))
         made.clear()
         assert carry_out(tmp_path, config, **command) == 0
