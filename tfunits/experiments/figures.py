@@ -98,5 +98,8 @@ def _draw(figure: Figure, request: Request) -> int:
     files = figures.draw_figure(figure, runs, folder)
     for name in missing:
         print(f"{figure.name}: {name} is missing; without --steps=report it is run", file=sys.stderr)
-    print(f"figure:        {', '.join(map(str, files))}", flush=True)
+    claims, more = figures.report_claims(figure, runs, folder)
+    print(f"figure:        {', '.join(map(str, [*files, *more]))}", flush=True)
+    if claims:
+        print(f"what the papers claim about it, and what these runs say:\n{claims}", flush=True)
     return _EXIT_FAILED if missing else 0

@@ -29,6 +29,15 @@ from tfunits.statistics.ensembles import (
 )
 from tfunits.statistics.gains import Gain, gain
 from tfunits.statistics.images import READINGS, fourier_amplitude, total_variation
+from tfunits.statistics.intervals import (
+    CONFIDENCE,
+    FEWEST_REPLICATES,
+    Interval,
+    contrast_interval,
+    pair_replicates,
+    ratio_interval,
+    t_interval,
+)
 from tfunits.statistics.moments import PRECISIONS, Moments, StreamingMoments
 from tfunits.statistics.permutation import PermutationTest, holm, permutation_test, tail_probability
 from tfunits.statistics.power_laws import PowerLaw, PowerLawInterval, bootstrap_power_law, fit_power_law
@@ -54,8 +63,10 @@ from tfunits.statistics.units import (
 
 __all__ = [
     "READINGS",
+    "CONFIDENCE",
     "CONSTANT_VARIATION",
     "CORRELATION_FLOOR",
+    "FEWEST_REPLICATES",
     "FITTED_ERROR",
     "PRECISIONS",
     "REFERENCE_SIZE",
@@ -68,6 +79,7 @@ __all__ = [
     "BiasVariance",
     "ChunkErrors",
     "Gain",
+    "Interval",
     "IntrinsicDimension",
     "Moments",
     "PermutationTest",
@@ -85,6 +97,7 @@ __all__ = [
     "check_sizes",
     "chunk_sizes",
     "class_selectivity",
+    "contrast_interval",
     "correlation_histogram",
     "correlation_matrix",
     "count_components",
@@ -106,10 +119,13 @@ __all__ = [
     "mean_absolute_correlation",
     "noise_floor",
     "one_thread",
+    "pair_replicates",
     "permutation_test",
     "principal_variances",
+    "ratio_interval",
     "reconstruct",
     "reconstruction_curve",
+    "t_interval",
     "tail_probability",
     "total_variation",
 ]

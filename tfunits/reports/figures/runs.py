@@ -62,6 +62,24 @@ class Runs:
         ]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
+    @functools.cached_property
+    def rows(self) -> Sequence[tuple[RunRecord, Mapping[str, Any]]]:
+        """Every run with its `settings` as plain values."""
+        return list(zip(self.records, self.settings.to_dict("records"), strict=True))
+
+    @functools.cached_property
+    def by_dataset(self) -> Mapping[str, "Runs"]:
+        """Data set -> its runs, by name; what is worked out of them is kept."""
+        names = sorted(set(self.settings["dataset"]))
+        return {name: self if len(names) == 1 else self.where(dataset=name) for name in names}
+
+    @functools.cached_property
+    def numbers(self) -> Mapping[tuple[str, str, str, str], Mapping[str, float]]:
+        """(measure, tap, split, unit) -> name of a run -> its number, without those that are missing."""
+        known = self.frame.dropna(subset="value")
+        groups = known.groupby(["measure", "tap", "split", "unit"], sort=False, observed=True)
+        return {key: dict(zip(part["run"], part["value"].astype(float), strict=True)) for key, part in groups}
+
     def where(self, **settings: Any) -> "Runs":
         """The runs with these settings.
 
@@ -149,6 +167,11 @@ class Runs:
             }
         )
         return found.sort_values(["x", "seed", "run"], ignore_index=True)
+
+
+def has_settings(own: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a run's settings are those wanted, as `Runs.where` takes them."""
+    return all(_matches(own[name], value) for name, value in wanted.items())
 
 
 def _matches(value: Any, wanted: Any) -> bool:

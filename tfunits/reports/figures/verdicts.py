@@ -1,8 +1,9 @@
-"""How a claim is decided: verdicts of curves, and of a whole panel."""
+"""What is said about a claim: verdicts of curves, judgements of figures, and the claims themselves."""
 
 import dataclasses
 import enum
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 from tfunits.reports.figures.runs import Runs
 
@@ -16,6 +17,48 @@ class Outcome(enum.StrEnum):
     CANNOT_TELL = "cannot tell"
 
 
+AGREEING = (Outcome.AGREES, Outcome.NOT_ABOVE_UNTRAINED)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Margins:
+    """Within which differences two quantities count as the same; what a claim's words mean in numbers.
+
+    All are ours, fixed before any run was judged, and none is the papers' (CLAIMS, rules (2) and (3)).
+
+    Attributes:
+      gain: of two gains.
+      area: of two areas under ablation curves.
+      accuracy: of two accuracies, in [0, 1].
+      compressibility: of two compressibilities, in %.
+      ratio: of two prunable or redundant shares or similarities: their quotient is in 1 / ratio ... ratio.
+      accuracy_loss: by which a wider network may fall behind a thinner one that it is at least as good as.
+      modest_gain: of gains that the papers call close to each other, or close to 2.
+      exponent_width: a wider interval of an exponent cannot tell.
+      confidence: of every interval.
+    """
+
+    gain: float = 0.25
+    area: float = 0.05
+    accuracy: float = 0.02
+    compressibility: float = 5.0
+    ratio: float = 1.25
+    accuracy_loss: float = 0.01
+    modest_gain: float = 0.5
+    exponent_width: float = 0.5
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{field.name}: expected a number above 0, received {value}")
+        if self.ratio <= 1:
+            raise ValueError(f"ratio: expected a number above 1, received {self.ratio}")
+        if self.confidence >= 1:
+            raise ValueError(f"confidence: expected a number below 1, received {self.confidence}")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
     """One check of a claim on one curve.
@@ -25,12 +68,22 @@ class Verdict:
       outcome: what it says.
       numbers: name -> number that decided, e.g. {"value": 2.4, "low": 2.1, "high": 2.7, "seeds": 3}.
       reason: one sentence where the outcome is "cannot tell".
+      data: the data sets of the networks.
+      marks: what a reader must know beside it, e.g. "rank-limited".
+      p_for, p_against: two-sided p values of the evidence for the claim and against it; NaN where no test was made.
     """
 
     check: str
     outcome: Outcome
-    numbers: dict[str, float]
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
     reason: str = ""
+    data: Sequence[str] = ()
+    marks: Sequence[str] = ()
+    p_for: float = math.nan
+    p_against: float = math.nan
+
+
+Check = Callable[[Runs, Margins], Sequence[Verdict]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,14 +92,38 @@ class Claim:
 
     Attributes:
       id: as in the scorecard.
-      paper: which paper and figures.
+      paper: which papers and figures say it.
       text: the check in our words.
       data: data sets on which the answer is a verdict on the paper; on others it is one on stand-in data.
-      check: from a figure's runs to one verdict a curve.
+      check: from any runs, of which it chooses its own by their settings, to one verdict a curve; none where there are
+        no such runs.
     """
 
     id: str
     paper: str
     text: str
     data: Sequence[str]
-    check: Callable[[Runs], Sequence[Verdict]]
+    check: Check
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the runs of one figure say about one claim, on one data set and measured in one way.
+
+    Attributes:
+      claim: which.
+      figure: whose runs.
+      data: the networks' data sets; none where there are no such runs.
+      on_papers_data: whether it is a verdict on the paper.
+      rows: examples of a split that were measured; None for all.
+      outcome: of all verdicts together.
+      verdicts: one a curve.
+    """
+
+    claim: Claim
+    figure: str
+    data: Sequence[str]
+    on_papers_data: bool
+    rows: int | None
+    outcome: Outcome
+    verdicts: Sequence[Verdict]
