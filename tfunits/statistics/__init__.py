@@ -40,7 +40,14 @@ from tfunits.statistics.intervals import (
 )
 from tfunits.statistics.moments import PRECISIONS, Moments, StreamingMoments
 from tfunits.statistics.permutation import PermutationTest, holm, permutation_test, tail_probability
-from tfunits.statistics.power_laws import PowerLaw, PowerLawInterval, bootstrap_power_law, fit_power_law
+from tfunits.statistics.power_laws import (
+    PowerLaw,
+    PowerLawInterval,
+    bootstrap_power_law,
+    bootstrap_ratio,
+    fit_power_law,
+    percentile_interval,
+)
 from tfunits.statistics.reconstruction import (
     CORRELATION_FLOOR,
     RIDGE_PENALTY,
@@ -94,6 +101,7 @@ __all__ = [
     "average_outputs",
     "bias_variance",
     "bootstrap_power_law",
+    "bootstrap_ratio",
     "check_sizes",
     "chunk_sizes",
     "class_selectivity",
@@ -120,6 +128,7 @@ __all__ = [
     "noise_floor",
     "one_thread",
     "pair_replicates",
+    "percentile_interval",
     "permutation_test",
     "principal_variances",
     "ratio_interval",

@@ -1,7 +1,7 @@
 """How fast a quantity falls with width: power laws and how sure their exponents are."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.optimize import elementwise
@@ -99,7 +99,10 @@ def bootstrap_power_law(
 
     A bootstrap sample draws examples with replacement, the same for all widths and for the limit, and networks with
     replacement. The limit's own networks stay as they are. Of K networks the samples show only (K - 1) / K of the
-    variance that networks cause; a single one shows none.
+    variance that networks cause; a single one shows none. What is particular to one network on one example counts
+    three times, so that intervals of whole networks, each right or wrong, are rather too wide. Paired samples of the
+    same numbers of networks and examples with the same seed are the same draws at whatever widths, so that their
+    exponents can be subtracted.
 
     Args:
       widths: [widths], at least two different ones.
@@ -123,7 +126,8 @@ def bootstrap_power_law(
       >>> round(found.law.exponent, 6), round(found.low, 6)
       (-0.5, -0.5)
 
-    Source: Doimo et al. 2022, figures 2 and 3 (the excess); Efron and Tibshirani 1993, chapter 13 (percentiles).
+    Source: Doimo et al. 2022, figures 2 and 3 (the excess); Efron and Tibshirani 1993, chapter 13 (percentiles);
+      Owen 2007, section 3 (draws in both directions).
     Differs: the paper gives its exponents no interval.
     """
     widths = _check_widths(widths)
@@ -132,25 +136,72 @@ def bootstrap_power_law(
         raise ValueError(f"confidence: expected a number in (0, 1), received {confidence}")
     if num_samples < 1:
         raise ValueError(f"num_samples: expected 1 or more, received {num_samples}")
-    starts = np.cumsum([0, *counts[:-1]])
-    whole = np.add.reduceat(excesses.mean(axis=1), starts) / counts
+    whole = _means(excesses, counts)
     if not whole.any():
         raise ValueError("errors: expected some excess over the limit, received none at any width; leave the fit out")
-    generator = np.random.default_rng(seed)
-    exponents = np.empty(num_samples)
-    for start in range(0, num_samples, _BLOCK):
-        block = exponents[start : start + _BLOCK]
-        draws = [_draw(generator, excesses.shape[1], counts, paired=paired) for _ in block]
-        example_weights, network_weights = (np.stack(weights, axis=1) for weights in zip(*draws, strict=True))
-        samples = np.add.reduceat(network_weights * (excesses @ example_weights), starts)
-        block[:] = _best_exponents(widths, samples.T)
-    tail = (1 - confidence) / 2
+    blocks = _resample(excesses, counts, paired=paired, num_samples=num_samples, seed=seed)
+    exponents = np.concatenate([_best_exponents(widths, means) for means in blocks])
+    low, high = percentile_interval(exponents, confidence)
     return PowerLawInterval(
-        law=fit_power_law(widths, whole),
-        low=float(np.quantile(np.nan_to_num(exponents, nan=-np.inf), tail, method="lower")),
-        high=float(np.quantile(np.nan_to_num(exponents, nan=np.inf), 1 - tail, method="higher")),
-        confidence=confidence,
-        exponents=exponents,
+        law=fit_power_law(widths, whole), low=low, high=high, confidence=confidence, exponents=exponents
+    )
+
+
+def bootstrap_ratio(
+    errors: np.ndarray,
+    others: np.ndarray,
+    limit: np.ndarray,
+    *,
+    num_samples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, np.ndarray]:
+    """Excess error of networks over that of other networks, and the same of bootstrap samples.
+
+      (mean of errors[k, x] - mean of limit[x]) / (mean of others[l, x] - mean of limit[x])
+
+    Args:
+      errors, others, limit: as one width's errors and the limit of `bootstrap_power_law`; both kinds of networks are
+        drawn apart from each other, the examples together.
+      num_samples, seed: as there.
+
+    Returns: the ratio, and float64 [samples]; NaN where the other networks are in no excess.
+
+    Raises:
+      ValueError: as there; other networks that are in no excess.
+
+    Example:
+      >>> wrong = np.random.default_rng(0).uniform(size=(5, 100))
+      >>> ratio, samples = bootstrap_ratio(wrong / 2, wrong, np.zeros(100))
+      >>> round(ratio, 6), len(samples)
+      (0.5, 1000)
+
+    Source: Doimo et al. 2022, figures 1b and 3 (chunks against full networks of their size).
+    """
+    excesses, counts = _excesses(np.array([1, 2]), [errors, others], limit, paired=False)
+    if num_samples < 1:
+        raise ValueError(f"num_samples: expected 1 or more, received {num_samples}")
+    top, bottom = _means(excesses, counts)
+    if bottom <= 0:
+        raise ValueError(f"others: expected an excess above 0 over the limit, received {bottom}; leave the ratio out")
+    found = np.concatenate(list(_resample(excesses, counts, paired=False, num_samples=num_samples, seed=seed)))
+    return float(top / bottom), np.where(
+        found[:, 1] > 0, found[:, 0] / np.where(found[:, 1] > 0, found[:, 1], 1), np.nan
+    )
+
+
+def percentile_interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Both ends of the middle of bootstrap samples; a NaN counts as lying outside on both sides.
+
+    Args:
+      samples: [samples].
+      confidence: share of them that is inside, in (0, 1).
+
+    Source: Efron and Tibshirani 1993, chapter 13.
+    """
+    tail = (1 - confidence) / 2
+    return (
+        float(np.quantile(np.nan_to_num(samples, nan=-np.inf), tail, method="lower")),
+        float(np.quantile(np.nan_to_num(samples, nan=np.inf), 1 - tail, method="higher")),
     )
 
 
@@ -221,6 +272,23 @@ def _excesses(
     # Subtracted before anything is averaged: no rounding is left where there is no excess.
     rows -= limit
     return rows, counts
+
+
+def _means(excesses: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean excess at every width, float64 [widths]."""
+    return np.add.reduceat(excesses.mean(axis=1), np.cumsum([0, *counts[:-1]])) / counts
+
+
+def _resample(
+    excesses: np.ndarray, counts: np.ndarray, *, paired: bool, num_samples: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Mean excess at every width in bootstrap samples, float64 [some samples, widths] at a time."""
+    generator, starts = np.random.default_rng(seed), np.cumsum([0, *counts[:-1]])
+    for start in range(0, num_samples, _BLOCK):
+        size = min(_BLOCK, num_samples - start)
+        draws = [_draw(generator, excesses.shape[1], counts, paired=paired) for _ in range(size)]
+        example_weights, network_weights = (np.stack(weights, axis=1) for weights in zip(*draws, strict=True))
+        yield np.add.reduceat(network_weights * (excesses @ example_weights), starts).T
 
 
 def _draw(
