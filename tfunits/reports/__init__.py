@@ -4,6 +4,7 @@ from tfunits.reports import html
 from tfunits.reports.chunks import (
     chunk_table,
     fit_chunk_power_law,
+    fit_chunk_sizes,
     fit_width_power_law,
     fitting_width,
     further_tables,
@@ -78,6 +79,7 @@ __all__ = [
     "find_untrained",
     "first_unit",
     "fit_chunk_power_law",
+    "fit_chunk_sizes",
     "fit_width_power_law",
     "fitting_width",
     "flat_settings",

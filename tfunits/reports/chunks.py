@@ -238,9 +238,30 @@ def fit_chunk_power_law(
             f"--steps=chunks: expected two chunk sizes from w* to a quarter of the layer, received w* = {first} "
             f"and sizes {list(map(int, sizes))}; train longer, or wider networks"
         )
-    errors = [np.stack([record.chunks[split].wrong_shares[i] for record in records]) for i in chosen]
-    widths = [int(sizes[i]) for i in chosen]
-    return bootstrap_power_law(widths, errors, limit_wrong, paired=True, num_samples=num_samples, seed=seed)
+    chosen_sizes = [int(sizes[i]) for i in chosen]
+    return fit_chunk_sizes(records, limit_wrong, chosen_sizes, split, num_samples=num_samples, seed=seed)
+
+
+def fit_chunk_sizes(
+    records: Sequence[RunRecord],
+    limit_wrong: np.ndarray,
+    sizes: Sequence[int],
+    split: str = "test",
+    *,
+    num_samples: int = 1000,
+    seed: int = 0,
+) -> PowerLawInterval:
+    """a w^b of the excess error of chunks of the given sizes over error_inf, with a bootstrap interval of b.
+
+    Args:
+      records: runs of one width, network, data set and recipe with chunks of these sizes on the split.
+      sizes: of the chunks, at least two. Bootstrap samples of other sizes of the same records draw the same networks
+        and examples, so that their exponents can be subtracted.
+      limit_wrong, split, num_samples, seed: as of `fit_chunk_power_law`.
+    """
+    known = [record.chunks[split] for record in records]
+    errors = [np.stack([chunks.wrong_shares[list(chunks.sizes).index(size)] for chunks in known]) for size in sizes]
+    return bootstrap_power_law(sizes, errors, limit_wrong, paired=True, num_samples=num_samples, seed=seed)
 
 
 def fit_width_power_law(

@@ -24,6 +24,7 @@ from tfunits.statistics.ensembles import (
     BiasVariance,
     average_outputs,
     bias_variance,
+    bootstrap_variance,
     ensemble_errors,
     ensemble_wrong,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "bias_variance",
     "bootstrap_power_law",
     "bootstrap_ratio",
+    "bootstrap_variance",
     "check_sizes",
     "chunk_sizes",
     "class_selectivity",
