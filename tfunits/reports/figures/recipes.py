@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfunits.artifacts import read_json
+from tfunits.configs import UserError
 from tfunits.reports.figures.chunk_tables import (
     CriticalSizes,
     Limit,
@@ -24,6 +25,7 @@ from tfunits.statistics import FEWEST_REPLICATES
 # makes every exponent too steep.
 _ENSEMBLE = 20
 _ENSEMBLES: Mapping[str, int] = {"imagenet2012": 4}
+_MODELS = ("fc5", "wide_resnet28", "densenet40", "resnet50")
 # Settings of which a curve may have several: its widths, its seeds, and the weight decay found for each width.
 _FREE = ("size", "seed", "weight_decay", "weight_decay_choices", "regularizers", "last_width")
 
@@ -72,7 +74,10 @@ class Recipe:
     @functools.cached_property
     def limit(self) -> Limit | None:
         """error_inf on test data, from however many networks; None without stored outputs."""
-        return find_limit(self.runs)
+        try:
+            return find_limit(self.runs)
+        except UserError:
+            return None
 
     @functools.cached_property
     def by_width(self) -> dict[int, list[RunRecord]]:
@@ -98,7 +103,7 @@ def find_recipes(runs: Runs, **settings: Any) -> list[Recipe]:
     """The recipes among runs, each with the widths that the network has by its size alone.
 
     Args:
-      runs: any; only trained ones with chunks on training data count.
+      runs: any; only trained ones with chunks on training and test data count.
       **settings: as of `Runs.where`.
     """
     return list(_group(runs.where(last_width=None, **settings), lambda own: ()))
@@ -116,7 +121,9 @@ def find_grown_widths(runs: Runs) -> list[Recipe]:
 
 
 def _group(runs: Runs, also: Callable[[Mapping[str, Any]], Any]) -> Iterator[Recipe]:
-    chosen = dataclasses.replace(runs, records=with_chunks(runs))
+    # The papers look for clones in these networks; others may have been measured in the same ways.
+    runs = runs.where(model=_MODELS)
+    chosen = dataclasses.replace(runs, records=[record for record in with_chunks(runs) if "test" in record.chunks])
     groups: dict[tuple, list[RunRecord]] = {}
     keys = {}
     for record, own in zip(chosen.records, chosen.settings.to_dict("records"), strict=True):

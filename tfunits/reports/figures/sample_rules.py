@@ -56,7 +56,7 @@ def decide_other_exponent(
 ) -> Verdict:
     """Whether a power law does not have an exponent: the interval excludes it; otherwise as `decide_exponent`.
 
-      agrees if the exponent is outside [low, high], disagrees if inside
+    agrees if the exponent is outside [low, high], disagrees if inside
     """
     inside = law.low <= exponent <= law.high
     return _verdict(
