@@ -14,6 +14,7 @@ from tfunits.statistics import (
     BiasVariance,
     average_outputs,
     bias_variance,
+    bootstrap_variance,
     ensemble_errors,
     ensemble_wrong,
     ensembles,
@@ -350,3 +351,35 @@ def test_other_errors() -> None:
             bias_variance(OUTPUTS[:1], LABELS, loss)
     with pytest.raises(ValueError, match="loss: expected 'squared' of networks with one output, received 'cross_ent"):
         bias_variance(OUTPUTS[:, :, :1], LABELS, "cross_entropy")
+
+
+@SEARCH
+@given(networks())
+def test_a_bootstrap_sample_has_the_variance_of_its_networks(given_networks: tuple[np.ndarray, np.ndarray]) -> None:
+    """However far the outputs are from 0."""
+    outputs, labels = given_networks
+    for shift in (0, 1000):
+        moved = (outputs + shift).astype(np.float64)
+        found = bootstrap_variance(moved, num_samples=5, seed=3)
+        draws = np.random.default_rng(3).integers(len(outputs), size=(5, len(outputs)))
+        expected = [bias_variance(moved[draw], labels).variance for draw in draws]
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_samples_of_a_variance_lie_around_it() -> None:
+    outputs = np.random.default_rng(0).normal(size=(10, 400, 1))
+    found = bootstrap_variance(outputs, num_samples=500)
+    assert found.mean() == pytest.approx(0.9 * bias_variance(outputs, np.zeros(400, int)).variance, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (np.zeros((1, 4, 2)), "outputs: expected at least two networks, received 1; train more seeds"),
+        (np.zeros((3, 4)), r"outputs: expected shape \[networks, examples, classes\], received \(3, 4\)"),
+        (np.full((3, 4, 2), np.nan), "outputs: expected finite values"),
+    ],
+)
+def test_errors_of_a_bootstrap_of_the_variance(outputs: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bootstrap_variance(outputs)

@@ -8,7 +8,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import curve_fit
 
-from tfunits.statistics import PowerLaw, PowerLawInterval, bootstrap_power_law, fit_power_law
+from tfunits.statistics import (
+    PowerLaw,
+    PowerLawInterval,
+    bootstrap_power_law,
+    bootstrap_ratio,
+    fit_power_law,
+    percentile_interval,
+)
 
 SEARCH = settings(deadline=None, derandomize=True, max_examples=100)
 WIDTHS = np.array([16, 32, 64, 128, 256, 512])
@@ -299,3 +306,73 @@ def test_errors_of_a_bootstrap(arguments: dict, message: str) -> None:
     assert bootstrap_power_law(**given).law.exponent == pytest.approx(-0.5, abs=1e-6)
     with pytest.raises(ValueError, match=message):
         bootstrap_power_law(**{**given, **arguments})
+
+
+def test_paired_samples_of_other_widths_are_the_same_draws() -> None:
+    """So that exponents can be subtracted: of the same two widths, alone and among others, they are equal."""
+    errors, limit = simulate(0, -0.5, networks=5, examples=50)
+    two = bootstrap_power_law(WIDTHS[:2], errors[:2], limit, paired=True, num_samples=70)
+    twice = bootstrap_power_law(np.tile(WIDTHS[:2], 2), errors[:2] * 2, limit, paired=True, num_samples=70)
+    np.testing.assert_allclose(two.exponents, twice.exponents, atol=1e-9)
+    apart = bootstrap_power_law(np.tile(WIDTHS[:2], 2), errors[:2] * 2, limit, paired=False, num_samples=70)
+    assert np.abs(two.exponents - apart.exponents).max() > 0.01
+
+
+def test_what_is_particular_to_a_network_and_an_example_counts_three_times() -> None:
+    """Samples of nothing but such noise: sqrt(3) times as spread as their mean really is (Owen 2007)."""
+    rng, spreads, means = np.random.default_rng(0), [], []
+    for seed in range(40):
+        wrong = (rng.uniform(size=(20, 300)) < 0.5).astype(float)
+        ratio, samples = bootstrap_ratio(wrong, np.ones((1, 300)), np.zeros(300), num_samples=200, seed=seed)
+        means.append(ratio)
+        spreads.append(samples.std())
+    assert np.mean(spreads) / np.std(means) == pytest.approx(3**0.5, rel=0.2)
+
+
+class TestRatio:
+    def test_by_hand(self) -> None:
+        limit = np.array([1.0, 0, 0, 0])
+        first, other = np.array([[1, 1, 0, 0]]), np.array([[1, 1, 1, 0], [1, 1, 0, 0]])
+        ratio, samples = bootstrap_ratio(first, other, limit, num_samples=500)
+        assert ratio == pytest.approx(0.25 / 0.375)
+        # A sample may hold no example that the others miss beyond the limit.
+        assert 0 < np.isnan(samples).mean() < 0.2
+        assert (samples[~np.isnan(samples)] <= 1 + 1e-9).all()
+
+    @pytest.mark.parametrize("paired", [0.0, 1.0])
+    def test_the_interval_covers_the_true_ratio_as_often_as_it_says(self, paired: float) -> None:
+        """Of 150 studies +- 2 for 95 %; of excesses that examples share, and that they do not."""
+        covered = 0
+        for seed in range(150):
+            rng = np.random.default_rng(seed)
+            hardness = rng.exponential(size=(2, 200)) * 0.1
+            hardness[1] = paired * hardness[0] + (1 - paired) * hardness[1]
+            rows = [
+                np.clip(scale * hard * (1 + 0.3 * rng.uniform(-1, 1, size=(10, 1))), 0, 1)
+                for scale, hard in zip((1, 2), hardness, strict=True)
+            ]
+            _, samples = bootstrap_ratio(*rows, np.zeros(200), num_samples=200, seed=seed)
+            low, high = percentile_interval(samples)
+            covered += low <= 0.5 <= high
+        assert 0.87 < covered / 150 < 0.995
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"others": 0 * HALF}, "others: expected an excess above 0 over the limit, received 0"),
+            ({"others": HALF[:, 1:]}, r"errors: expected \[networks, examples\]"),
+            ({"errors": 3 * HALF}, r"errors, limit: expected shares in \[0, 1\]"),
+            ({"num_samples": 0}, "num_samples: expected 1 or more, received 0"),
+        ],
+    )
+    def test_errors(self, arguments: dict, message: str) -> None:
+        given = {"errors": HALF, "others": HALF, "limit": np.zeros(10)}
+        with pytest.raises(ValueError, match=message):
+            bootstrap_ratio(**{**given, **arguments})
+
+
+def test_ends_of_samples_count_nan_on_both_sides() -> None:
+    samples = np.arange(101.0)
+    assert percentile_interval(samples, 0.5) == (25, 75)
+    assert percentile_interval(np.append(samples, [np.nan] * 4), 0.5) == (22, 78)
+    assert percentile_interval(np.full(10, np.nan)) == (-np.inf, np.inf)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.optimize import elementwise
 
+from tfunits.statistics.threads import one_thread
+
 # Exponents are looked for up to a factor of a million at every doubling of the width.
 _STEEPEST = 20
 # Between two exponents that are tried, w^b at the widest over w^b at the narrowest width grows by a quarter at most.
@@ -140,7 +142,7 @@ def bootstrap_power_law(
     if not whole.any():
         raise ValueError("errors: expected some excess over the limit, received none at any width; leave the fit out")
     blocks = _resample(excesses, counts, paired=paired, num_samples=num_samples, seed=seed)
-    exponents = np.concatenate([_best_exponents(widths, means) for means in blocks])
+    exponents = _best_exponents(widths, np.concatenate(list(blocks)))
     low, high = percentile_interval(exponents, confidence)
     return PowerLawInterval(
         law=fit_power_law(widths, whole), low=low, high=high, confidence=confidence, exponents=exponents
@@ -288,7 +290,10 @@ def _resample(
         size = min(_BLOCK, num_samples - start)
         draws = [_draw(generator, excesses.shape[1], counts, paired=paired) for _ in range(size)]
         example_weights, network_weights = (np.stack(weights, axis=1) for weights in zip(*draws, strict=True))
-        yield np.add.reduceat(network_weights * (excesses @ example_weights), starts).T
+        # Products of this shape are small: beside other work, threads would mostly wait for each other.
+        with one_thread():
+            means = excesses @ example_weights
+        yield np.add.reduceat(network_weights * means, starts).T
 
 
 def _draw(

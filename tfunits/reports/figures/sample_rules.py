@@ -45,7 +45,7 @@ def decide_exponent(
         networks,
         agrees=law.low <= exponent <= law.high < 0,
         disagrees=not law.low <= exponent <= law.high,
-        p_for=_beyond(law.exponents, 0, "below"),
+        p_for=_p_value(~(law.exponents < 0)),
         p_against=outside,
         widest=(margins or Margins()).exponent_width,
     )
@@ -104,8 +104,7 @@ def decide_samples(
     Source: CLAIMS, rules (1) and (2).
     """
     ends = percentile_interval(samples, (margins or Margins()).confidence)
-    sides = [(low, "above", "below"), (high, "below", "above")]
-    bounded = [side for side in sides if math.isfinite(side[0])]
+    bounds = [(bound, side) for bound, side in ((low, 1), (high, -1)) if math.isfinite(bound)]
     return _verdict(
         check,
         value,
@@ -113,8 +112,9 @@ def decide_samples(
         networks,
         agrees=low <= ends[0] and ends[1] <= high,
         disagrees=ends[1] < low or ends[0] > high,
-        p_for=max((_beyond(samples, bound, inside) for bound, inside, _ in bounded), default=math.nan),
-        p_against=min((_beyond(samples, bound, outside) for bound, _, outside in bounded), default=math.nan),
+        # Turned by the side, being inside is being at least the bound; NaN is evidence neither way.
+        p_for=max((_p_value(~(side * samples >= side * bound)) for bound, side in bounds), default=math.nan),
+        p_against=min((_p_value(~(side * samples < side * bound)) for bound, side in bounds), default=math.nan),
         widest=widest,
     )
 
@@ -141,13 +141,11 @@ def _verdict(
     return Verdict(check=check, outcome=outcome, numbers=numbers, reason=reason, p_for=p_for, p_against=p_against)
 
 
-def _beyond(samples: np.ndarray, bound: float, side: str) -> float:
-    """Two-sided p value that the quantity is above (or below) a bound: samples on the other side, and one more."""
-    known = np.nan_to_num(samples, nan=-np.inf if side == "above" else np.inf)
-    others = np.sum(known <= bound) if side == "above" else np.sum(known >= bound)
-    return float(min(1.0, 2 * (1 + others) / (1 + len(samples))))
+def _p_value(contrary: np.ndarray) -> float:
+    """Two-sided p value from the samples that say the contrary, and one more."""
+    return float(min(1.0, 2 * (1 + np.sum(contrary)) / (1 + len(contrary))))
 
 
 def _two_sided(samples: np.ndarray, bound: float) -> float:
-    """P value that the quantity differs from a number."""
-    return min(_beyond(samples, bound, "above"), _beyond(samples, bound, "below"))
+    """P value that the quantity differs from a number; NaN is evidence neither way."""
+    return min(_p_value(~(samples > bound)), _p_value(~(samples < bound)))

@@ -1,9 +1,9 @@
 """What the papers say about their figures, as checks: a module a paper, one registry."""
 
-from tfunits.reports.figures.claims import frivolous, frivolous_appendix, removable, robustness
+from tfunits.reports.figures.claims import frivolous, frivolous_appendix, redundant, removable, robustness
 from tfunits.reports.figures.verdicts import Claim
 
-_PAPERS = (frivolous, frivolous_appendix, removable, robustness)
+_PAPERS = (frivolous, frivolous_appendix, redundant, removable, robustness)
 
 # Id -> the claim.
 CLAIMS: dict[str, Claim] = {claim.id: claim for paper in _PAPERS for claim in paper.CLAIMS}

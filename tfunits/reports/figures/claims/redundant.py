@@ -133,25 +133,18 @@ def _chunk_exponent(recipe: Recipe, margins: Margins) -> list[Verdict]:
     if refused:
         return [cannot_tell(check, refused) for check in checks]
     networks = len(recipe.widest)
-    laws = []
-    for sizes in (clone_sizes(recipe, clone), chunk_sizes_within(recipe, clone / 2**_DOUBLINGS_BELOW, clone)):
-        law = fit_chunks(recipe, sizes)
-        if isinstance(law, str):
-            return [*_first_alone(checks, laws, networks, margins), cannot_tell(checks[len(laws)], law)][:2]
-        laws.append(law)
-    above, below = laws
-    difference = decide_samples(
-        checks[1], below.law.exponent - above.law.exponent, below.exponents - above.exponents, networks=networks,
-        high=0, margins=margins,
-    )  # fmt: skip
-    numbers = {**difference.numbers, "below": below.law.exponent, "from_clones_on": above.law.exponent}
-    return [*_first_alone(checks, laws, networks, margins), dataclasses.replace(difference, numbers=numbers)]
-
-
-def _first_alone(
-    checks: Sequence[str], laws: Sequence[PowerLawInterval], networks: int, margins: Margins
-) -> list[Verdict]:
-    return [decide_exponent(checks[0], law, _HALF, networks=networks, margins=margins) for law in laws[:1]]
+    above = fit_chunks(recipe, clone_sizes(recipe, clone))
+    below = fit_chunks(recipe, chunk_sizes_within(recipe, clone / 2**_DOUBLINGS_BELOW, clone))
+    if isinstance(above, str):
+        return [cannot_tell(check, above) for check in checks]
+    first = decide_exponent(checks[0], above, _HALF, networks=networks, margins=margins)
+    if isinstance(below, str):
+        return [first, cannot_tell(checks[1], below)]
+    # Both draw the same networks and examples, so that sample by sample one can be subtracted from the other.
+    value, samples = below.law.exponent - above.law.exponent, below.exponents - above.exponents
+    second = decide_samples(checks[1], value, samples, networks=networks, high=0, margins=margins)
+    beside = {"below": below.law.exponent, "from_clones_on": above.law.exponent}
+    return [first, dataclasses.replace(second, numbers={**second.numbers, **beside})]
 
 
 def _clones_are_networks(recipe: Recipe, margins: Margins) -> list[Verdict]:
@@ -162,17 +155,16 @@ def _clones_are_networks(recipe: Recipe, margins: Margins) -> list[Verdict]:
         return [cannot_tell("chunks against full networks of their width", refused)]
     verdicts = []
     for width, records in recipe.by_width.items():
-        if width not in recipe.widest[0].chunks["test"].sizes[:-1]:
+        if width >= recipe.critical.layer_width:
             continue
         check = f"at w = {width}, chunks' {{}} full networks'"
         if width < clone:
-            chunks = by_seed(recipe.widest, lambda record, size=width: chunk_error(record, size, "test"))
+            chunks = by_seed(recipe.widest, lambda record, size=width: float(_wrong_shares(record, size).mean()))
             full = by_seed(records, lambda record: chunk_error(record, split="test"))
             verdicts.append(decide_greater(check.format("error is above"), chunks, than=full, margins=margins))
         else:
-            verdicts.append(
-                _excess_ratio(recipe, width, records, check.format("excess is within 1/2 .. 2 of"), margins)
-            )
+            check = check.format("excess is within 1/2 .. 2 of")
+            verdicts.append(_excess_ratio(recipe, width, records, check, margins))
     return verdicts or [cannot_tell("chunks against full networks of their width", "there are no such networks")]
 
 
@@ -188,8 +180,17 @@ def _excess_ratio(recipe: Recipe, width: int, records: Sequence[RunRecord], chec
 
 
 def _wrong_shares(record: RunRecord, size: int) -> np.ndarray:
+    """Share of chunks of a size that are wrong about each test example, [examples].
+
+    Networks need not be as wide as a chunk is large: between the sizes of chunks, shares are linear in log w.
+    """
     chunks = record.chunks["test"]
-    return chunks.wrong_shares[list(chunks.sizes).index(size)]
+    after = int(np.searchsorted(chunks.sizes, size))
+    before = max(0, after - 1)
+    if chunks.sizes[after] == size:
+        return chunks.wrong_shares[after]
+    part = math.log(size / chunks.sizes[before]) / math.log(chunks.sizes[after] / chunks.sizes[before])
+    return (1 - part) * chunks.wrong_shares[before] + part * chunks.wrong_shares[after]
 
 
 def _clone_size(recipe: Recipe, margins: Margins) -> list[Verdict]:
