@@ -429,7 +429,7 @@ def _clones_after_the_peak(recipe: Recipe, margins: Margins) -> list[Verdict]:
     if refused:
         return [cannot_tell(check, refused) for check in checks]
     widths = np.array(list(recipe.by_width))
-    stacks = [np.stack([output for output, _ in outputs[w]]) for w in widths]
+    stacks = [_counted(np.stack([output for output, _ in outputs[w]])) for w in widths]
     peak = widths[np.argmax([bias_variance(s, outputs[w][0][1]).variance for s, w in zip(stacks, widths, strict=True)])]
     drawn = np.stack([bootstrap_variance(stack, seed=int(w)) for stack, w in zip(stacks, widths, strict=True)])
     peaks = widths[drawn.argmax(axis=0)]
@@ -443,6 +443,11 @@ def _clones_after_the_peak(recipe: Recipe, margins: Margins) -> list[Verdict]:
                        networks=widest, low=-math.log2(ABOUT), high=math.log2(ABOUT), margins=margins),
     ]  # fmt: skip
     return [dataclasses.replace(verdict, numbers={**verdict.numbers, **beside}) for verdict in found]
+
+
+def _counted(outputs: np.ndarray) -> np.ndarray:
+    """Outputs [networks, examples, classes] as far as they mean anything: scores of the hinge loss up to its margin."""
+    return np.clip(outputs, -1, 1) if outputs.shape[-1] == 1 else outputs
 
 
 def _draw_rows(errors: np.ndarray, num_samples: int, seed: int) -> np.ndarray:
