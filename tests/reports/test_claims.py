@@ -1,12 +1,23 @@
 """Every claim of Casper et al. on runs in which it holds, in which it does not, and of too few seeds."""
 
+import dataclasses
+import itertools
+
+import numpy as np
 import pytest
 from planted_runs import growing, make_runs, sloping
 
-from tfunits.configs import MeasureConfig, facts
-from tfunits.reports.figures import CLAIMS, Outcome, Runs, judge_claims
+from tfunits.artifacts import RunDir
+from tfunits.configs import MeasureConfig, VisualizationConfig, facts, resolve
+from tfunits.reports.drawings import DRAWN, drawing_file, write_drawing
+from tfunits.reports.figures import CLAIMS, FIGURES, Outcome, Runs, judge_claims
+from tfunits.reports.figures.checks import same_side
 from tfunits.reports.figures.claims import CONTRADICTIONS
 from tfunits.reports.figures.claims.common import DATA
+from tfunits.reports.figures.lines import Missing, find_batch_lines, find_groups, find_lines
+from tfunits.reports.figures.rules import decide_greater
+from tfunits.reports.records import RunRecord
+from tfunits.statistics import AblationCurve
 
 # As the scorecard has them: 5, 12 and 26 of the first paper are no checks.
 IDS = [
@@ -24,7 +35,20 @@ INCEPTION_TAPS = list(facts.MODELS["inception_v3"].base_widths)
 FIRST, MIDDLE, LAST = facts.VARIED_BLOCK, "mixed_17x17x1280a", "mixed_8x8x2048b"
 # Sizes of Inception-v3.
 THIN = (0.25, 0.5, 1.0)
-GOOD = {"P": growing(2.4), "R": growing(2.3, 0.3)}
+
+
+def gains(prunable, redundant):
+    return {"P": growing(prunable), "R": growing(redundant, 0.3)}
+
+
+GOOD = gains(2.4, 2.3)
+# |r| of AlexNet's layers: high at both ends, and growing.
+CORRELATED = {
+    "conv1": sloping(0.1, 0.7),
+    "conv2": sloping(0.1, 0.3),
+    "fc3": sloping(0.1, 0.3),
+    "fc4": sloping(0.1, 0.7),
+}
 
 
 def by_initializer(**planted):
@@ -108,15 +132,15 @@ WORLDS = {
         by_initializer(glorot={"r": sloping(0.1, 0.3), "R": 0.3}, he={"r": 0.3, "R": 0.2}),
     ),
     "F09": (
-        [(RESNET18, {"P": growing(2.6), "R": growing(2.2, 0.3)}), (INCEPTION, {"P": growing(2.6), "R": growing(2, 0.3)})],
-        [(RESNET18, {"P": growing(2.1), "R": growing(2.4, 0.3)}), (INCEPTION, {"P": growing(2.6), "R": growing(2, 0.3)})],
+        [(RESNET18, gains(2.6, 2.2)), (INCEPTION, gains(2.6, 2.0))],
+        [(RESNET18, gains(2.1, 2.4)), (INCEPTION, gains(2.6, 2.0))],
     ),
     "F10": (in_depth(2.4, 2.2, 2.5, 2.3, 2.4), in_depth(2.1, 2.2, 2.3, 2.4, 2.5)),
     "F11": (cifar(), cifar(prunable=1.7)),
     "F13": (by_regularizer(), by_regularizer(dropout={"R": growing(3.1, 0.3)})),
     "F14": (
-        by_initializer(glorot={"P": growing(2.6), "R": growing(2.2, 0.3)}, he={"P": growing(2.3), "R": growing(2.6, 0.3)}, lecun={}),
-        by_initializer(glorot={"P": growing(2.2), "R": growing(2.2, 0.3)}, he={"P": growing(2.6), "R": growing(2.6, 0.3)}, lecun={}),
+        by_initializer(glorot=gains(2.6, 2.2), he=gains(2.3, 2.6), lecun={}),
+        by_initializer(glorot=gains(2.2, 2.2), he=gains(2.6, 2.6), lecun={}),
     ),
     "F15": (perceptrons(), perceptrons(1.7)),
     "F16": ([*perceptrons(2.1), (ALEXNET, {"P": growing(2.5), "R": growing(2.5, 0.3)})],
@@ -209,9 +233,11 @@ WORLDS = {
         ),
     ),
     "R13": (
-        [(ALEXNET, taps("r", {"conv1": sloping(0.1, 0.7), "conv2": sloping(0.1, 0.3), "fc3": sloping(0.1, 0.3), "fc4": sloping(0.1, 0.7)})),
-         ({**ALEXNET, "regularizers": ["all"]}, taps("r", {"conv1": sloping(0.1, 0.7), "conv2": sloping(0.1, 0.3), "fc3": 0.4, "fc4": 0.8}))],
-        [(ALEXNET, taps("r", {"conv1": sloping(-0.1, 0.7), "conv2": sloping(0.1, 0.3), "fc3": sloping(0.1, 0.3), "fc4": sloping(0.1, 0.7)}))],
+        [
+            (ALEXNET, taps("r", CORRELATED)),
+            ({**ALEXNET, "regularizers": ["all"]}, taps("r", {**CORRELATED, "fc3": 0.4, "fc4": 0.8})),
+        ],
+        [(ALEXNET, taps("r", {**CORRELATED, "conv1": sloping(-0.1, 0.7)}))],
     ),
     "R18": (
         by_optimizer({"R": 0.5, "S": 9.0}, {"R": 0.3, "S": 4.0}, {"R": 0.4, "S": 7.0}),
@@ -262,3 +288,166 @@ def test_without_runs_no_claim_says_anything():
     for judgement in judge_claims(CLAIMS.values(), "made", nothing):
         assert (judgement.outcome, judgement.data) == (Outcome.CANNOT_TELL, ())
         assert judgement.verdicts[0].reason == "there are no such runs"
+
+
+def with_layer_sizes(networks, layer_planted, **options) -> Runs:
+    """ImageNet's networks, and Inception-v3 with one block of several widths."""
+    layer = make_runs([(INCEPTION, layer_planted)], sizes=(2.0, 4.0), x="layer_size", **options)
+    return dataclasses.replace(layer, records=[*make_runs(networks, sizes=THIN, **options).records, *layer.records])
+
+
+@pytest.mark.parametrize(
+    ("name", "resnet", "inception", "layer", "outcome"),
+    [
+        ("F07", 2.4, 2.3, 2.2, Outcome.AGREES),
+        ("F07", 2.4, 2.3, 1.8, Outcome.DISAGREES),
+        ("F07", 2.4, 1.9, 2.2, Outcome.DISAGREES),
+        ("F08", 2.3, 1.9, 2.2, Outcome.AGREES),
+        ("F08", 2.3, 2.2, 2.2, Outcome.DISAGREES),
+        ("F08", 2.9, 1.9, 2.2, Outcome.DISAGREES),
+        ("F08", 1.8, 1.9, 2.2, Outcome.DISAGREES),
+    ],
+)
+def test_gains_on_imagenet_with_one_varied_block(name, resnet, inception, layer, outcome):
+    """The varied block's own units count, against its own width."""
+    # At its common width the block is that of the network of size 1.
+    block = {f"P@{FIRST}": 0.4, f"R@{FIRST}": growing(inception, 0.3)}
+    networks = [(RESNET18, gains(resnet, resnet)), (INCEPTION, {**gains(inception, inception), **block})]
+    varied = {f"P@{FIRST}": growing(layer), f"R@{FIRST}": growing(layer, 0.3)}
+    assert outcome_of(name, with_layer_sizes(networks, varied)) == outcome
+
+
+def test_only_the_widened_block_changes():
+    widened = {f"P@{FIRST}": growing(2.2), f"R@{FIRST}": growing(2.2, 0.3)}
+    others = {f"P@{MIDDLE}": 0.4, f"P@{LAST}": 0.5, f"A@{MIDDLE}": 0.6}
+    # Of a curve that is planted by its crossing the area grows with it.
+    runs = make_runs([(INCEPTION, {**widened, **others})], x="layer_size")
+    assert outcome_of("F20", runs) == Outcome.AGREES
+    changed = make_runs([(INCEPTION, {**widened, **others, f"R@{LAST}": growing(2.8, 0.3)})], x="layer_size")
+    assert outcome_of("F20", changed) == Outcome.DISAGREES
+
+
+def with_curve(runs: Runs, fractions, agreement) -> Runs:
+    """The runs with another joint ablation curve, of as many draws as rows."""
+    curve = AblationCurve(
+        num_units=4, num_examples=100, fractions=np.array(fractions), num_agreeing=np.array(agreement)
+    )
+    key = ("test", "channel")
+    records = [
+        dataclasses.replace(record, curves={key: {**record.curves[key], "network": curve}}) for record in runs.records
+    ]
+    return dataclasses.replace(runs, records=records)
+
+
+def test_agreement_falls_step_by_step():
+    runs = make_runs([(ALEXNET, {})])
+    assert outcome_of("F03", with_curve(runs, [0, 0.5, 1], [[100, 60, 20]])) == Outcome.AGREES
+    # A wiggle of half a point is none.
+    assert (
+        outcome_of("F03", with_curve(runs, [0, 0.3, 0.6, 1], [[100, 60, 60, 10], [100, 60, 61, 10]])) == Outcome.AGREES
+    )
+    assert outcome_of("F03", with_curve(runs, [0, 0.3, 0.6, 1], [[100, 20, 40, 10]])) == Outcome.DISAGREES
+    assert outcome_of("F03", with_curve(runs, [0, 0.5, 1], [[100, 100, 100]])) == Outcome.CANNOT_TELL
+
+
+def test_gains_stay_on_their_side_of_2_at_every_tolerance():
+    assert outcome_of("F27", make_runs([(ALEXNET, {**GOOD, "P": growing(2.4, 0.22)})])) == Outcome.AGREES
+    found = {2.4: {0: 2.4, 1: 2.41, 2: 2.39}, 1.6: {0: 1.6, 1: 1.61, 2: 1.59}, 2.0: {0: 2.4, 1: 1.6, 2: 2.0}}
+    above, below, unknown = (decide_greater("", values, 2) for values in found.values())
+    assert same_side([above, above]).outcome == Outcome.AGREES
+    assert same_side([below, below]).outcome == Outcome.AGREES
+    assert same_side([above, below]).outcome == Outcome.DISAGREES
+    assert same_side([above, unknown]).outcome == Outcome.CANNOT_TELL
+
+
+def test_images_of_thin_networks(tmp_path):
+    """Blocks whose thin images vary less, and some whose vary more; in the second world the other way round."""
+    taps_of = {"resnet18": ("stage1", "stage2", "stage4"), "inception_v3": (LAST, "conv4", "mixed_17x17x768a")}
+    rng = np.random.default_rng(0)
+    board = (np.indices((4, 4)).sum(axis=0) % 2)[..., None]
+
+    def draw(root, reverse: bool) -> Runs:
+        records = []
+        for model, seed, thin in itertools.product(taps_of, range(3), (True, False)):
+            config = resolve({"model": model, **I, "size": 0.25 if thin else 1.0, "seed": seed})
+            run_dir = RunDir.of(config, root)
+            for tap in taps_of[model]:
+                varies_less = tap not in ("conv4", "mixed_17x17x768a")
+                size = 1.0 if not thin else 0.5 if varies_less != reverse else 1.5
+                images = (0.5 * size * board * rng.uniform(0.8, 1, (8, 4, 4, 1))).astype("float32")
+                options = VisualizationConfig()
+                write_drawing(
+                    drawing_file(run_dir.visualizations, options, tap), options.drawing_settings(tap), tap=tap,
+                    kind=DRAWN, units=range(8), images=images, values=np.ones(8), failures={},
+                )  # fmt: skip
+            records.append(
+                RunRecord(run_dir=run_dir, config=config, state="finished", accuracy={}, curves={}, statistics={})
+            )
+        return Runs(records=records)
+
+    assert outcome_of("F31", draw(tmp_path / "as claimed", reverse=False)) == Outcome.AGREES
+    assert outcome_of("F31", draw(tmp_path / "reversed", reverse=True)) == Outcome.DISAGREES
+
+
+def test_a_gain_of_two_seldom_convinces():
+    """The negative control of gains: three curves of proportional growth, with noise between seeds."""
+    networks = by_initializer(glorot={"P": 0.4, "R": 0.3}, he={"P": 0.4, "R": 0.3}, lecun={"P": 0.4, "R": 0.3})
+    found = [outcome_of("F14", make_runs(networks, noise=0.05, seed=seed)) for seed in range(6)]
+    assert Outcome.AGREES not in found
+    assert found.count(Outcome.DISAGREES) <= 1
+
+
+def test_lines_are_found_among_all_runs_of_a_root():
+    """Presets that go with a condition do not set a network apart; what a user changed does."""
+    networks = [
+        (ALEXNET, {}), ({**ALEXNET, **RANDOM}, {}), ({**ALEXNET, "regularizers": ["all"]}, {}),
+        ({**ALEXNET, "epochs": 3}, {}), ({**ALEXNET, "dataset": "digits"}, {}), ({**RESNET56, "k": 4.0}, {}),
+    ]  # fmt: skip
+    runs = make_runs(networks)
+    assert [line.label for line in find_lines(runs, model="alexnet", dataset="cifar10")] == ["AlexNet", "AlexNet"]
+    assert find_lines(runs, model="resnet56") == []
+    groups = find_groups(runs, "regularizers", ("none", "weight_decay"), model="alexnet", dataset="cifar10")
+    assert len(groups) == 2
+    assert [group["weight_decay"] for group in groups] == 2 * [Missing(label="AlexNet, weight decay")]
+    (line,) = find_lines(runs, model="alexnet", random_labels=True)
+    assert (line.label, line.widths, line.thinnest, line.widest) == ("AlexNet, random labels", [1, 2, 4], 1, 4)
+    # An untrained network has seen no labels: it is the baseline of both.
+    assert {width: len(found) for width, found in line.baseline.items()} == {1: 3, 2: 3, 4: 3}
+    assert find_lines(make_runs(networks[:1], untrained=None), model="alexnet")[0].baseline == {}
+
+
+def test_the_best_learning_rate_on_validation_data_stands_at_each_width():
+    runs = make_runs(
+        [
+            ({**SMALL, "learning_rate": 1.0}, {"acc": lambda size: 0.5 if size < 4 else 0.9, "P": 0.3}),
+            ({**SMALL, "learning_rate": 0.1}, {"acc": 0.7, "P": 0.6}),
+        ],
+        noise=0,
+    )
+    (line,) = find_lines(runs, model="mlp")
+    assert [line.records[line.members[width][0]].config.training.learning_rate for width in (1, 2, 4)] == [0.1, 0.1, 1]
+    # Prunable units count against those at size 4.
+    assert line.values("P", 2.0) == pytest.approx(dict.fromkeys(range(3), 0.6 * 2 / 4), rel=1e-5)
+    diverged = [
+        dataclasses.replace(record, accuracy={}) if record.config.training.learning_rate == 1 else record
+        for record in runs.records
+    ]
+    (line,) = find_lines(dataclasses.replace(runs, records=diverged), model="mlp")
+    assert {record.config.training.learning_rate for record in line.records.values()} == {0.1}
+
+
+def test_the_largest_batch_of_each_width_is_a_line_of_its_own():
+    networks = by_k(RESNET18, {}, {}, {})
+    runs = make_runs(networks)
+    thin = make_runs([({**RESNET18, "k": 16.0}, GOOD)], sizes=(1.0, 2.0))
+    every = dataclasses.replace(runs, records=[*runs.records, *thin.records])
+    (group,) = find_batch_lines(every, (0.25, 1.0, 4.0), model="resnet18")
+    factors = [group["largest"].records[group["largest"].members[w][0]].config.training.k for w in (1, 2, 4)]
+    assert factors == [16, 16, 4]
+    (group,) = find_batch_lines(runs, (0.25, 1.0, 4.0), model="resnet18")
+    assert "largest" not in group
+
+
+def test_every_claim_belongs_to_a_figure():
+    named = {claim for figure in FIGURES.values() for claim in figure.claims}
+    assert set(IDS) <= named

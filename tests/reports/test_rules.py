@@ -175,7 +175,7 @@ RULES = {
 def test_noise_seldom_agrees_and_seldom_disagrees(rule):
     """Where the truth lies on the border, each error has at most half of 1 - confidence; of six curves the whole."""
     rng = np.random.default_rng(1)
-    trials = 600
+    trials = 200
     found = [RULES[rule](rng.normal(size=(6, 4))).outcome for _ in range(trials)]
     error = 0.05 if "six" in rule else 0.025
     allowed = error + 4 * math.sqrt(error * (1 - error) / trials)
@@ -186,7 +186,7 @@ def test_noise_seldom_agrees_and_seldom_disagrees(rule):
 def test_without_corrections_six_curves_err_too_often():
     """The negative control of the panel: one of six curves disagrees by chance."""
     rng = np.random.default_rng(1)
-    panels = [[decide_greater("", by_seed(*row), 0) for row in rng.normal(size=(6, 4))] for _ in range(600)]
+    panels = [[decide_greater("", by_seed(*row), 0) for row in rng.normal(size=(6, 4))] for _ in range(200)]
     assert np.mean([combine(panel) == DISAGREES for panel in panels]) > 0.1
 
 

@@ -60,7 +60,7 @@ _MAIN = (
         name="frivolous/fig3ab",
         title="frivolous units on ImageNet",
         panels=width_panels(_FRIVOLOUS, curves.IMAGENET),
-        claims=("F07", "F08", "F09"),
+        claims=("F07", "F08", "F09", "F27", "F29"),
     ),
     Figure(
         name="frivolous/fig3cd",
@@ -73,7 +73,7 @@ _MAIN = (
         name="frivolous/fig4a",
         title="AlexNets and ResNet56s with true and random labels",
         panels=width_panels(_ALL_THREE, curves.CIFAR),
-        claims=("F02", "F11"),
+        claims=("F02", "F11", "F27", "F29", "F30"),
     ),
     Figure(
         name="frivolous/fig4b",

@@ -241,7 +241,8 @@ def _find(
         if (own["epochs"] > 0) != is_trained or not has_settings(own, settings):
             continue
         checked = [name for name in CONDITIONS if name not in (*settings, *free, x)]
-        defaults = recipe(own["model"], own["dataset"], random_labels=own["random_labels"])
+        # Of the recipe for these labels, which are true ones where no claim says otherwise.
+        defaults = {**recipe(own["model"], own["dataset"], random_labels=own["random_labels"]), "random_labels": False}
         if any(own[name] != defaults.get(name, own[name]) for name in checked):
             continue
         grouped.setdefault(_line_key(own, x, is_trained), []).append((record, own))
