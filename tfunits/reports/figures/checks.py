@@ -312,7 +312,8 @@ def common_widths(*lines: Line) -> list[float]:
 
 def _detail(check: str) -> str:
     """What a rule said that it compared, behind the words of the check."""
-    inner = check.strip(" ()")
+    # Rules put what decided into brackets behind a check, which is empty here.
+    inner = check.strip().removeprefix("(").removesuffix(")") if check.startswith(" (") else check
     return f" ({inner})" if inner else ""
 
 
