@@ -11,7 +11,7 @@ import pandas as pd
 from tfunits.configs import NETWORK, DataConfig, MeasureConfig, ModelConfig, TrainingConfig
 from tfunits.reports.dynamics import tabulate_dynamics
 from tfunits.reports.frames import tabulate
-from tfunits.reports.records import RunRecord, first_unit, flat_settings, read_run
+from tfunits.reports.records import RunRecord, first_unit, flat_settings, read_epochs, read_run
 from tfunits.reports.width_test import DrawnRun
 
 # Every field of model, data and training.
@@ -59,6 +59,7 @@ class Runs:
                 run=record.run_dir.name, size=record.config.model.size, seed=record.config.training.seed
             )
             for record in self.trained.records
+            if read_epochs(record.run_dir)
         ]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
