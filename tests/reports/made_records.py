@@ -46,6 +46,7 @@ def make_record(
     redundant: float | None = None,
     state: str = "finished",
     largest_width: int = 64,
+    bare: bool = False,
 ) -> RunRecord:
     """The record of one run.
 
@@ -56,6 +57,7 @@ def make_record(
       redundant: share of units beyond those that hold all variance; growing with the width if None.
       state: of the run; a diverged one was not measured.
       largest_width: units of a layer, at most, whose statistics are made.
+      bare: leave everything but accuracies out.
     """
     config = config if isinstance(config, ExperimentConfig) else resolve(config)
     run_dir = RunDir(pathlib.Path("made") / run_id(config))
@@ -75,7 +77,7 @@ def make_record(
         }
     curves, statistics = {}, {}
     taps = [tap for tap in MODELS[model.model].base_widths if MODELS[model.model].tap_width(tap, model.size)]
-    for split in measure.measured_splits:
+    for split in () if bare else measure.measured_splits:
         for unit in measure.ablation_unit:
             curves[split, unit] = {
                 tap: make_curve(min(0.95, (0.25 + 0.1 * trained + 0.35 * width if crossing is None else crossing)))
