@@ -25,7 +25,7 @@ EXPECTED = {
 THINNED = ("--seed=0", "--size=0.25")
 # Runs of a flagfile that the default suite has no time to resolve.
 MANY = 100
-STATED = re.compile(r"^# Runs: ([\d,]+); ([\d,]+) with --small", re.MULTILINE)
+STATED = re.compile(r"^# Runs: ([\d,]+) \(([\d,]+) with --small\)\.", re.MULTILINE)
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Panels of what stands behind the measures: ablation curves, correlations between units, last epochs."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib.axes
@@ -107,7 +107,7 @@ class CorrelationPanel:
         split = runs.measure.measured_splits[0]
         chosen = runs.where(**self.settings).trained
         parts = []
-        for size in _VIOLIN_SIZES:
+        for size in _pick_sizes({record.config.model.size for record in chosen.records}):
             records = chosen.where(size=size).records
             found = [r.statistics[split][self.tap] for r in records if self.tap in r.statistics.get(split, {})]
             pairs = sum(units.correlation_histogram.sum(axis=0) for units in found)
@@ -139,6 +139,12 @@ class CorrelationPanel:
             title=self.title,
         )  # fmt: skip
         tidy(axes)
+
+
+def _pick_sizes(present: Collection[float]) -> list[float]:
+    """The paper's three widths, as far as there are such runs; every width where fewer than two of them are there."""
+    found = [size for size in _VIOLIN_SIZES if size in present]
+    return found if len(found) > 1 else sorted(present)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
