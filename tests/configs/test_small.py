@@ -58,7 +58,7 @@ def test_schedules_of_long_recipes_are_left_out():
         "--small", "--model=resnet18", "--dataset=imagenet2012", "--schedule=piecewise", "--drop_epochs=30,60",
         "--warmup_epochs=3",
     ).experiments  # fmt: skip
-    assert config == resolve({"model": "resnet18"})
+    assert config == resolve({"model": "resnet18", "draws": 1})
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,16 @@ def test_grids_and_layer_sizes_shrink_too():
     # A layer size that is the size of all is none.
     assert sizes == {("resnet18", 0.25, None), ("resnet18", 1, None), ("inception_v3", 1, None)}
     assert not request.dataset_given
+
+
+@pytest.mark.parametrize(
+    ("given", "draws", "units"),
+    [
+        ((), 1, ("channel",)),
+        (("--draws=2", "--ablation_unit=location,channel"), 2, ("location",)),
+        (("--standard_error=0.01",), 3, ("channel",)),
+    ],
+)
+def test_ablations_take_one_order_of_one_kind_of_unit(given, draws, units):
+    measure = read("--small", *given).experiments[0].measure
+    assert (measure.draws, measure.ablation_unit) == (draws, units)

@@ -20,6 +20,7 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Data that are not embedded become those that the network has by default; what only they know is left out. The two
     seeds are the first two that are given, or 0 and 1; a user's own network, which is not trained, needs none.
+    Ablations take the first kind of unit that is given, in one random order unless `draws` or `standard_error` say otherwise.
 
     Args:
       combinations: field -> value, of every run; runs that become the same one stand there once more.
@@ -31,7 +32,7 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Example:
       >>> shrink([{"model": "resnet18", "dataset": "imagenet2012", "size": 4.0, "seed": 3}])[0]
-      {'model': 'resnet18', 'size': 1.0, 'seed': 3}
+      {'model': 'resnet18', 'size': 1.0, 'draws': 1, 'seed': 3}
     """
     given = [combination["seed"] for combination in combinations if combination.get("seed") is not None]
     seeds = list(dict.fromkeys([*given, *range(_SEEDS)]))[:_SEEDS]
@@ -52,6 +53,10 @@ def _shrink(combination: Mapping[str, Any], config: ExperimentConfig) -> dict[st
     for name in ("size", "layer_size"):
         if name in small:
             small[name] = min(small[name], _LARGEST_SIZE)
+    if "standard_error" not in small:
+        small.setdefault("draws", 1)
+    if "ablation_unit" in small:
+        small["ablation_unit"] = small["ablation_unit"][:1]
     if "epochs" in small:
         short = resolve({name: value for name, value in small.items() if name != "epochs"}).training.epochs
         small["epochs"] = min(small["epochs"], short)

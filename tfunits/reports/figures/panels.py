@@ -103,9 +103,7 @@ class WidthPanel:
         axes.set(ylabel=label.replace("test", _SPLIT_NAMES[self.split or "test"]), title=self.title)
         if self.measure in GROWING:
             draw_gains(axes, gains)
-            if len(table) and (table["mean"] > 0).all():
-                axes.set_yscale("log", base=2)
-                axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:.3g}"))
+            scale_growing(axes, table["mean"])
         tidy(axes)
 
 
@@ -118,6 +116,13 @@ def _summarize(values: pd.DataFrame) -> pd.DataFrame:
 def _join_values(values: pd.Series) -> str:
     """The different values of runs that one point averages, of which there should be one."""
     return "+".join(f"{value:g}" if isinstance(value, float) else str(value) for value in dict.fromkeys(values))
+
+
+def scale_growing(axes: matplotlib.axes.Axes, values: pd.Series) -> None:
+    """A log2 ordinate for values that double somewhere; it would hold no tick between closer ones."""
+    if len(values) and values.min() > 0 and values.max() >= 2 * values.min():
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:.3g}"))
 
 
 def draw_widths(axes: matplotlib.axes.Axes, sizes: Sequence[float]) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tfunits.configs import NETWORK
 from tfunits.reports.figures.figure import Curve
-from tfunits.reports.figures.panels import CAP_SIZE, GROWING, LABELS, OF_ABLATIONS, draw_widths
+from tfunits.reports.figures.panels import CAP_SIZE, GROWING, LABELS, OF_ABLATIONS, draw_widths, scale_growing
 from tfunits.reports.figures.runs import Runs
 from tfunits.reports.plots import MARKERS, colors_for, size_label, tidy
 from tfunits.reports.records import RunRecord, first_unit
@@ -188,9 +188,8 @@ class LastEpochsPanel:
             )  # fmt: skip
         axes.set(xlabel="epochs before the end", ylabel=LABELS.get(self.measure, self.measure), title=self.title)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        if self.measure in GROWING and (table["mean"] > 0).all():
-            axes.set_yscale("log", base=2)
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+        if self.measure in GROWING:
+            scale_growing(axes, table["mean"])
         tidy(axes)
 
 
