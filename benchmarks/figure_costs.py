@@ -58,13 +58,10 @@ def describe_flagfile(full: Form, small: Form, *, is_run: bool) -> list[str]:
     if not is_run:
         return [runs, f"# Cost: {_NOTHING}."]
     uncounted = [step for step in full.request.execution.steps or () if step not in _COUNTED]
-    without = f", {' and '.join(uncounted)} not counted" if uncounted else ""
-    of_small = describe_cost(small.cost).partition("about ")[2].partition(" on a CPU core")[0]
-    return [
-        runs,
-        f"# Cost: {describe_cost(full.cost)}{without}.",
-        f"# Cost with --small: about {of_small} on a CPU core.",
-    ]
+    without = f" ({' and '.join(uncounted)} not counted)" if uncounted else ""
+    numbers, hours = describe_cost(full.cost).split("; ")
+    of_small = _hours(small, "a CPU core")
+    return [runs, f"# Cost: {numbers}{without}.", f"# Cost in time: {hours}; with --small {of_small} on a CPU core."]
 
 
 def replace_lines(text: str, lines: list[str]) -> str:
@@ -76,11 +73,10 @@ def replace_lines(text: str, lines: list[str]) -> str:
 
 def describe_status(full: Form, *, is_run: bool) -> str:
     """Whether a full form runs anywhere, or which data it waits for."""
-    missing = {
-        config.data.dataset for config in full.request.experiments if not config.data.dataset_facts.embedded
-    }  # fmt: skip
     if not is_run:
         return _NOTHING
+    data = (config.data for config in full.request.experiments)
+    missing = {each.dataset for each in data if not each.dataset_facts.embedded}
     return f"full form needs {', '.join(sorted(missing))}" if missing else "needs no download"
 
 
