@@ -67,6 +67,7 @@ def test_violins_join_the_pairs_of_seeds_and_samplings():
         correlated([2, 0, 2, 0], [2, 0, 0, 0], size=0.25, seed=1),
         correlated([0, 0, 0, 1], size=1.0),
         correlated([1, 0, 0, 0], size=0.5),
+        correlated([0, 9, 9, 0], size=0.25, epochs=0),
     ]
     table = CorrelationPanel(title="", tap="conv2").tabulate(Runs(records=records))
     assert sorted(set(table["size"])) == [0.25, 1]

@@ -7,6 +7,8 @@ import pandas as pd
 
 from tfunits.reports.figures.runs import Runs
 
+_DIGITS = 9
+
 
 def choose_learning_rate(runs: Runs) -> Runs:
     """Of every width and setting, the runs at its best learning rate; untrained networks all stay.
@@ -35,6 +37,8 @@ def choose_learning_rate(runs: Runs) -> Runs:
         index=settings.index,
     )
     means = scores.groupby(["group", "rate"])["score"].agg(lambda values: values.mean(skipna=False)).dropna()
+    # Equal means may differ in their last bits, by the order of the seeds.
+    means = means.round(_DIGITS)
     # Rates rise, so that the last of equal ones is the largest.
     best = {
         group: part.index[-1][1]
