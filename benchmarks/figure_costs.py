@@ -1,7 +1,8 @@
-"""What the papers' figures cost: writes the lines "Runs" and "Cost" of every flagfile, and the table of the README.
+"""What the papers' figures cost: writes the lines "Runs" and "Cost" of flagfiles, and the table of the README.
 
 Estimated from configurations alone, as `--plan` does; nothing is run. The README's table has a row for figures of
-equal flags, which share their runs. To be called after a change of flagfiles, recipes or `configs/costs.py`:
+equal flags, which share their runs; flagfiles of `redundant` state their costs in their own words. To be called after a
+change of flagfiles, recipes or `configs/costs.py`:
 
     python benchmarks/figure_costs.py
     python benchmarks/figure_costs.py --check
@@ -23,6 +24,7 @@ README = pathlib.Path(__file__).parents[1] / "README.md"
 # What `estimate_cost` counts.
 _COUNTED = ("train", "measure", "report")
 _TABLE_HEAD = "| figures | runs | one CPU core | 8 GPUs | with `--small`: runs | one CPU core | status |"
+_IN_OWN_WORDS = "redundant/"
 _NOTHING = "nothing is run"
 
 
@@ -54,7 +56,7 @@ def read_form(name: str, *flags: str) -> Form:
 
 def describe_flagfile(full: Form, small: Form, *, is_run: bool) -> list[str]:
     """The lines of a flagfile."""
-    runs = f"# Runs: {full.num_runs:,} ({small.num_runs:,} with --small)."
+    runs = f"# Runs: {full.num_runs:,}; {small.num_runs:,} with --small."
     if not is_run:
         return [runs, f"# Cost: {_NOTHING}."]
     uncounted = [step for step in full.request.execution.steps or () if step not in _COUNTED]
@@ -123,6 +125,7 @@ def main() -> int:
     texts = {
         path: replace_lines(path.read_text(), describe_flagfile(*forms[name], is_run=_is_run(name)))
         for name, path in files.items()
+        if not name.startswith(_IN_OWN_WORDS)
     }
     texts[README] = replace_table(README.read_text(), make_table(forms, files))
     changed = [path for path, text in texts.items() if path.read_text() != text]

@@ -32,7 +32,14 @@ def test_sizes_up_to_one_stay_and_larger_ones_become_one_run():
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [((), [0, 1]), (("--seed=3",), [3, 0]), (("--seed=0",), [0, 1]), (("--seed=7,8,9",), [7, 8])]
+    ("given", "expected"),
+    [
+        ((), [0, 1]),
+        (("--seed=3",), [3, 4]),
+        (("--seed=4294967295",), [4294967295, 0]),
+        (("--seed=0",), [0, 1]),
+        (("--seed=7,8,9",), [7, 8]),
+    ],
 )
 def test_there_are_two_seeds(given, expected):
     assert [config.training.seed for config in read("--small", *given).experiments] == expected

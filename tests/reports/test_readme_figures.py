@@ -22,4 +22,4 @@ def test_rows_join_figures_of_equal_flags_and_state_their_runs(number):
     texts = [find_flagfiles(name)[name].read_text() for name in names]
     assert len({tuple(line for line in text.splitlines() if line.startswith("--")) for text in texts}) == 1
     for text in texts:
-        assert f"# Runs: {row[1]} ({row[4]} with --small)." in text
+        assert f"# Runs: {row[1]}; {row[4]} with --small.\n" in text

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfunits.configs.experiment import ExperimentConfig
+from tfunits.configs.experiment import LARGEST_SEED, ExperimentConfig
 from tfunits.configs.resolve import resolve
 
 # Fields of the papers' data and schedules that have no meaning on the embedded twin.
@@ -19,9 +19,9 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The small form of a grid: embedded data, at most their short recipe's epochs, sizes up to 1, two seeds.
 
     Data that are not embedded become those that the network has by default; what only they know is left out. The two
-    seeds are the first two that are given, or 0 and 1; a user's own network, which is not trained, needs none.
-    Ablations take the first kind of unit that is given, in one random order unless `draws` or `standard_error` say
-    otherwise.
+    seeds are the first two that are given, a single one and the next, or 0 and 1; a user's own network, which is not
+    trained, needs none. Ablations take the first kind of unit that is given, in one random order unless `draws` or
+    `standard_error` say otherwise.
 
     Args:
       combinations: field -> value, of every run; runs that become the same one stand there once more.
@@ -36,7 +36,8 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
       {'model': 'resnet18', 'size': 1.0, 'draws': 1, 'seed': 3}
     """
     given = [combination["seed"] for combination in combinations if combination.get("seed") is not None]
-    seeds = list(dict.fromkeys([*given, *range(_SEEDS)]))[:_SEEDS]
+    following = range(given[-1] + 1, min(given[-1] + _SEEDS, LARGEST_SEED) + 1) if given else ()
+    seeds = list(dict.fromkeys([*given, *following, *range(_SEEDS)]))[:_SEEDS]
     small = []
     for combination in combinations:
         config = resolve(combination)
