@@ -176,15 +176,19 @@ class TestChunksAgainstNetworks:
         assert CANNOT_TELL in outcomes("D04", grow(planted, widths=WIDTHS))
 
     def test_widths_between_the_sizes_of_chunks_are_interpolated(self, grow: Grow) -> None:
-        (verdict,) = judge("D04", [*grow(), *grow(widths=(24,))])
+        """Nearer to chunks of 16 than of 32; the other way round the ratio would be 0.9."""
+        (verdict,) = judge("D04", [*grow(), *grow(widths=(20,))])
         assert verdict.outcome == AGREES
-        assert verdict.check.startswith("at w = 24")
+        assert verdict.check.startswith("at w = 20")
+        assert verdict.numbers["value"] == pytest.approx(1.01, abs=0.05)
 
 
 class TestSizes:
     def test_clones_are_small_on_other_data(self, grow: Grow) -> None:
+        """In sizes, although their logarithms are compared."""
         (verdict,) = judge("D05", grow(seeds=3))
-        assert (verdict.outcome, verdict.numbers["value"]) == (AGREES, 8)
+        assert verdict.outcome == AGREES
+        assert [verdict.numbers[name] for name in ("value", "low", "high")] == [8, 8, 8]
 
     def test_clones_of_more_than_half_the_layer(self, grow: Grow) -> None:
         assert outcomes("D05", grow(Planted(train=lambda size: 0.5), seeds=3)) == [DISAGREES]
@@ -356,6 +360,12 @@ class TestEpochs:
         assert [verdict.outcome for verdict in verdicts] == [AGREES] * 6
         assert ["chunks of 32" in verdicts[0].check, "chunks of 64" in verdicts[1].check] == [True] * 2
         assert [verdicts[0].numbers[name] for name in ("first", "second")] == [80, 90]
+
+    def test_chunks_that_never_fit_do_so_after_the_end(self, grow: Grow, follow: Callable) -> None:
+        follow(dataclasses.replace(DESCRIBED, train={**DESCRIBED.train, 90: fits_from(64), 100: fits_from(64)}))
+        never, late, *_ = judge("D10", grow(seeds=3))
+        assert [never.outcome, late.outcome] == [AGREES, AGREES]
+        assert [never.numbers["second"], late.numbers["second"]] == [101, 90]
 
     def test_clones_that_fit_with_the_network_cannot_tell(self, grow: Grow, follow: Callable) -> None:
         """Between two epochs that were kept either may have been first."""
