@@ -43,26 +43,24 @@ def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
     return max(0 if figure.choose else code, _draw(figure, request))
 
 
-def _read(figure: Figure, request: Request) -> tuple[Runs, list[str]]:
-    """The runs of a figure, and the names of those that are missing."""
+def _read(figure: Figure, request: Request) -> tuple[Runs, dict[str, str]]:
+    """The runs of a figure; and name of a run that cannot be drawn -> why."""
     if figure.source == Source.SETTINGS:
-        return _describe(request), []
+        return _describe(request), {}
     if figure.source == Source.IMAGES:
         return _read_images(request)
-    measure, records, missing = request.experiments[0].measure, [], []
-    for config in request.experiments:
-        run_dir = RunDir.of(config, request.execution.run_root)
-        record = reports.read_run(run_dir, measure) if run_dir.config_file.is_file() else None
-        if record is None or not (record.accuracy or record.state == "diverged"):
-            missing.append(run_dir.name)
-        else:
-            records.append(record)
-    return Runs(records=records, measure=measure), missing
+    measure = request.experiments[0].measure
+    run_dirs = [RunDir.of(config, request.execution.run_root) for config in request.experiments]
+    found, damaged = reports.read_runs([run_dir for run_dir in run_dirs if run_dir.config_file.is_file()], measure)
+    records = [record for record in found if record.accuracy or record.state == "diverged"]
+    whole = {record.run_dir.name for record in records}
+    missing = {run_dir.name: "it is missing" for run_dir in run_dirs if run_dir.name not in whole}
+    return Runs(records=records, measure=measure), missing | damaged
 
 
-def _read_images(request: Request) -> tuple[Runs, list[str]]:
+def _read_images(request: Request) -> tuple[Runs, dict[str, str]]:
     dirs = {RunDir.of(config, request.execution.run_root): config for config in request.experiments}
-    missing = [run_dir.name for run_dir, config in dirs.items() if not is_visualized(run_dir, config)]
+    missing = {run_dir.name: "it is missing" for run_dir, config in dirs.items() if not is_visualized(run_dir, config)}
     drawn = [read_drawn_run(run_dir, config) for run_dir, config in dirs.items() if run_dir.name not in missing]
     return Runs(records=[], drawn=drawn), missing
 
@@ -92,14 +90,22 @@ def _further_experiments(figure: Figure, request: Request) -> Iterator[list[Expe
 
 
 def _draw(figure: Figure, request: Request) -> int:
-    """Draw a figure and say what its claims give; 1 if runs are missing."""
-    runs, missing = _read(figure, request)
+    """Draw a figure and say what its claims give; 1 if runs are missing or damaged, which are named.
+
+    Raises:
+      UserError: runs that may not be averaged.
+    """
+    runs, left_out = _read(figure, request)
+    for problem in dict.fromkeys(left_out.values()):
+        names = reports.name_runs(name for name, why in left_out.items() if why == problem)
+        print(f"{figure.name}: left out: {names}: {problem}", file=sys.stderr, flush=True)
+    if request.execution.steps == _DRAWING_ONLY and left_out:
+        print(f"{figure.name}: without --steps=report, what is missing is run", file=sys.stderr, flush=True)
+    reports.check_mixture(runs.records)
     folder = pathlib.Path(request.execution.run_root) / _FOLDER
     files = figures.draw_figure(figure, runs, folder)
-    for name in missing:
-        print(f"{figure.name}: {name} is missing; without --steps=report it is run", file=sys.stderr)
     claims, more = figures.report_claims(figure, runs, folder)
     print(f"figure:        {', '.join(map(str, [*files, *more]))}", flush=True)
     if claims:
         print(f"what the papers claim about it, and what these runs say:\n{claims}", flush=True)
-    return _EXIT_FAILED if missing else 0
+    return _EXIT_FAILED if left_out else 0

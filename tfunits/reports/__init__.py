@@ -13,7 +13,7 @@ from tfunits.reports.chunks import (
     plot_widths,
     width_table,
 )
-from tfunits.reports.consistency import check_mixture, compare_environments, describe_missing_seeds
+from tfunits.reports.consistency import check_mixture, compare_environments, describe_missing_seeds, name_runs
 from tfunits.reports.drawings import (
     DRAWN,
     WEIGHTS,
@@ -68,6 +68,7 @@ __all__ = [
     "GridReport",
     "RunRecord",
     "check_mixture",
+    "name_runs",
     "chunk_table",
     "compare_environments",
     "describe_missing_seeds",

@@ -1,5 +1,6 @@
 """Claims judged on runs: what stands beside a figure, in its file and below its plot."""
 
+import collections
 import dataclasses
 import math
 import pathlib
@@ -185,12 +186,29 @@ def _as_dict(judgement: Judgement) -> dict[str, Any]:
     }
 
 
+# What is shown first of a claim's curves, how many of them, and how the rest is counted.
+_TELLING = (Outcome.DISAGREES, Outcome.NOT_ABOVE_UNTRAINED, Outcome.CANNOT_TELL, Outcome.AGREES)
+_MOST_SHOWN = 3
+_SAID = {
+    Outcome.DISAGREES: "disagree",
+    Outcome.NOT_ABOVE_UNTRAINED: "agree, but not above untrained",
+    Outcome.CANNOT_TELL: "cannot tell",
+    Outcome.AGREES: "agree",
+}
+
+
 def describe_judgements(judgements: Sequence[Judgement]) -> str:
-    """A few lines below a plot: what the paper claims, whether these runs agree, and the numbers."""
+    """A few lines below a plot: what the paper claims, whether these runs agree, and the numbers that say most.
+
+    Of many curves those come first that speak against the claim; the others are counted, and stand in the file.
+    """
     lines = []
     for judgement in judgements:
         lines.append(f"  {judgement.claim.id} {judgement.outcome}{_where(judgement)}: {judgement.claim.text}")
-        lines += [f"      {line}" for line in map(describe_verdict, judgement.verdicts)]
+        telling = sorted(judgement.verdicts, key=lambda verdict: _TELLING.index(verdict.outcome))
+        lines += [f"      {line}" for line in map(describe_verdict, telling[:_MOST_SHOWN])]
+        if rest := collections.Counter(verdict.outcome for verdict in telling[_MOST_SHOWN:]):
+            lines.append("      and " + ", ".join(f"{count} that {_SAID[outcome]}" for outcome, count in rest.items()))
     return "\n".join(lines)
 
 
