@@ -33,7 +33,7 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Example:
       >>> shrink([{"model": "resnet18", "dataset": "imagenet2012", "size": 4.0, "seed": 3}])[0]
-      {'model': 'resnet18', 'size': 1.0, 'draws': 1, 'seed': 3}
+      {'model': 'resnet18', 'size': 1.0, 'seed': 3, 'draws': 1}
     """
     given = [combination["seed"] for combination in combinations if combination.get("seed") is not None]
     following = range(given[-1] + 1, min(given[-1] + _SEEDS, LARGEST_SEED) + 1) if given else ()
