@@ -13,6 +13,7 @@ from tfunits.reports.figures.judging import (
     claims_file,
     describe_judgements,
     describe_numbers,
+    describe_verdict,
     read_judgements,
     write_judgements,
 )
@@ -50,7 +51,17 @@ def test_too_few_rows_are_marked_and_decide_nothing_on_stand_in_data(dataset, ou
     assert redundant.outcome == outcome
     # What is ablated needs no rank.
     assert (tuple(prunable.marks), prunable.outcome) == ((), Outcome.AGREES)
-    assert "rank-limited" in describe_judgements([found])
+    assert "rank-limited" in " ".join(map(describe_verdict, found.verdicts))
+
+
+def test_what_speaks_against_a_claim_is_printed_first_and_the_rest_is_counted():
+    outcomes = [Outcome.AGREES] * 4 + [Outcome.CANNOT_TELL, Outcome.DISAGREES]
+    verdicts = [Verdict(check=f"check {i}", outcome=outcome, numbers={}) for i, outcome in enumerate(outcomes)]
+    (found,) = judge(FIGURE, make_runs(make_networks()))
+    lines = describe_judgements([dataclasses.replace(found, verdicts=verdicts)]).splitlines()
+    assert [line.strip() for line in lines[1:]] == [
+        "disagrees: check 5", "cannot tell: check 4", "agrees: check 0", "and 3 that agree"
+    ]  # fmt: skip
 
 
 def test_the_untrained_baseline_decides_what_is_above_it():
