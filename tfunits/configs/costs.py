@@ -88,8 +88,8 @@ def estimate_cost(config: ExperimentConfig, steps: Sequence[str] = facts.DEFAULT
       training  = F (3 examples + validated examples) epochs
       measuring = F (all examples + measured examples (1 + ways (levels - 2) draws (taps / 2 + 1)))
 
-    F are the operations of a forward pass for one example; half of a network lies behind its taps on average; of an
-    ablation's levels the first needs no pass and the last one a tap. Early stopping is not foreseen. Steps other than
+    F are the operations of a forward pass for one example; half of a network lies behind its taps on average, and
+    nothing that counts behind a single one; of an ablation's levels the first needs no pass and the last one a tap. Early stopping is not foreseen. Steps other than
     train and measure are not counted, nor is a user's own network, whose layers only its file knows.
 
     Args:
@@ -112,10 +112,14 @@ def estimate_cost(config: ExperimentConfig, steps: Sequence[str] = facts.DEFAULT
         trained = epochs * (_PASSES_OF_A_STEP * data.num_train + data.num_validation)
         num_steps = epochs * steps_of_epoch(config)
     if "measure" in steps:
-        examples = {"train": data.num_train, "validation": data.num_validation, "test": data.num_test}
+        most = measure.measured_examples or math.inf
+        counts = {"train": data.num_train, "validation": data.num_validation, "test": data.num_test}
+        examples = {split: min(count, most) for split, count in counts.items()}
         ways = len(measure.ablation_unit) * len(measure.ablation_order)
         taps = len(facts.MODELS[config.model.model].base_widths)
-        ablations = ways * max(measure.levels - 2, 0) * measure.draws * (taps / 2 + 1)
+        # Behind the only hidden layer there are but the logits.
+        behind = taps / 2 + 1 if taps > 1 else 0
+        ablations = ways * max(measure.levels - 2, 0) * measure.draws * behind
         measured = sum(examples.values()) + sum(examples[s] for s in measure.measured_splits) * (1 + ablations)
     return Cost(
         parameters=network.parameters,
