@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from tfunits.configs import resolve
+from tfunits.configs.architectures import describe_architecture
 from tfunits.configs.costs import Cost, estimate_cost, estimate_memory, steps_of_epoch, sum_costs
 
 MLP = {"model": "mlp", "dataset": "uncorrelated10", "size": 1, "epochs": 3}
@@ -27,11 +28,21 @@ def test_training_is_three_passes_an_example_and_one_to_validate():
 
 
 def test_measuring_grows_with_what_is_measured():
-    """1,000 examples a split, one tap: 15 passes behind it, 15 of all at once, and one for the units."""
+    """Every example once, and once more for the units; behind the one tap there are but the logits."""
     forward = 2 * (10 * 128 + 128 * 2)
-    assert estimate(steps=("measure",)).measuring_flops == forward * (3000 + 1000 * (1 + 15 * 1.5))
+    assert estimate(steps=("measure",)).measuring_flops == forward * (3000 + 1000)
     twice = estimate(steps=("measure",), measured_splits=("train", "test"), ablation_unit=("channel", "location"))
-    assert twice.measuring_flops == forward * (3000 + 2000 * (1 + 2 * 15 * 1.5))
+    assert twice.measuring_flops == forward * (3000 + 2000)
+    fewer = estimate(steps=("measure",), test_examples=50_000, measured_examples=500)
+    assert fewer.measuring_flops == forward * (1500 + 500)
+
+
+def test_ablations_run_half_of_a_network_for_every_tap_and_once_for_all():
+    """Fifteen masks between the first and the last level, of each of AlexNet's four taps and of all at once."""
+    config = resolve({"model": "alexnet"})
+    forward = describe_architecture(config.model, config.data.input_shape, 10).flops
+    examples, test = 1078 + 180 + 539, 539
+    assert estimate_cost(config, ("measure",)).measuring_flops == forward * (examples + test * (1 + 15 * (4 / 2 + 1)))
 
 
 def test_every_weight_decay_that_is_tried_is_trained():

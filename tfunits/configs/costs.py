@@ -89,8 +89,9 @@ def estimate_cost(config: ExperimentConfig, steps: Sequence[str] = facts.DEFAULT
       measuring = F (all examples + measured examples (1 + ways (levels - 2) draws (taps / 2 + 1)))
 
     F are the operations of a forward pass for one example; half of a network lies behind its taps on average, and
-    nothing that counts behind a single one; of an ablation's levels the first needs no pass and the last one a tap. Early stopping is not foreseen. Steps other than
-    train and measure are not counted, nor is a user's own network, whose layers only its file knows.
+    nothing that counts behind a single one; of an ablation's levels the first needs no pass and the last one a tap.
+    Early stopping is not foreseen. Steps other than train and measure are not counted, nor is a user's own network,
+    whose layers only its file knows.
 
     Args:
       config: of the run.
