@@ -22,9 +22,10 @@ def make_config(**fields) -> ExperimentConfig:
 
 
 def carry_out(root: pathlib.Path, *configs: ExperimentConfig, strategy=None, **execution) -> int:
-    """Run a grid below a root; returns the exit code."""
+    """Run a grid below a root, with a checkpoint after every epoch; returns the exit code."""
+    options = ExecutionConfig(**{"run_root": str(root), "checkpoint_seconds": 0.0, **execution})
     try:
-        return experiments.run_grid(configs, ExecutionConfig(run_root=str(root), **execution), strategy=strategy)
+        return experiments.run_grid(configs, options, strategy=strategy)
     finally:
         # It holds for the whole process, and other tests' networks draw without seeds.
         tf_config.disable_op_determinism()
@@ -59,7 +60,7 @@ def start(root: pathlib.Path, *flags: str, log: str) -> subprocess.Popen:
     """A child process of the command line; its output goes to <log>.out and <log>.err below the root."""
     root.mkdir(parents=True, exist_ok=True)
     with open(root / f"{log}.out", "w") as out, open(root / f"{log}.err", "w") as err:
-        command = [sys.executable, str(PROGRAM), f"--run_root={root}", *flags]
+        command = [sys.executable, str(PROGRAM), f"--run_root={root}", "--checkpoint_seconds=0", *flags]
         return subprocess.Popen(command, stdout=out, stderr=err)
 
 

@@ -29,7 +29,7 @@ from fake_runs import (
 
 from tfunits import reports
 from tfunits.configs import MeasureConfig, resolve
-from tfunits.experiments import measuring
+from tfunits.experiments import measured_files
 from tfunits.reports.records import varied_settings
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -181,8 +181,8 @@ def test_a_record_holds_the_stored_curves_and_statistics(tmp_path: pathlib.Path)
 def test_the_stored_settings_are_those_of_the_measure_step() -> None:
     measure = MeasureConfig(draws=4, levels=5, max_rows=0, samplings=2, measure_seed=9, similarity_threshold=0.25)
     measure = dataclasses.replace(measure, measured_splits=("train",), ablation_unit=("location",))
-    assert measuring.MEASURES["ablation"].settings(measure) == [ablation_settings(measure, "train", "location")]
-    assert measuring.MEASURES["units"].settings(measure) == [unit_settings(measure, "train")]
+    assert measured_files.settings_of("ablation", measure) == [ablation_settings(measure, "train", "location")]
+    assert measured_files.settings_of("units", measure) == [unit_settings(measure, "train")]
 
 
 def test_a_loss_that_is_not_finite_is_missing(tmp_path: pathlib.Path) -> None:

@@ -529,6 +529,10 @@ class ExecutionConfig:
     export: str | None = option(
         None, "file into which every number of the runs goes as one table at the end: .parquet, .csv or .json"
     )
+    checkpoint_seconds: float = option(
+        10.0, "seconds after which an unfinished training's state is written again; 0 writes it after every epoch",
+        minimum=0,
+    )  # fmt: skip
     worker_timeout: float = option(
         300.0, "seconds that a worker of several machines (TF_CONFIG) waits for the others to start", above=0
     )

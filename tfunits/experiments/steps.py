@@ -69,7 +69,10 @@ def fit(run: Run, model: keras.Model) -> training.TrainingResult:
     """Train the run's network; what every worker of a cluster does, of which only the chief's writes."""
     trainer = run.shared.trainer(run.config, model, run.data, run.strategy)
     keep = parse_keep_rule(run.execution.keep_epochs or ())
-    result = training.fit_once(trainer, run.config.training, run_dir=run.run_dir, keep=keep)
+    result = training.fit_once(
+        trainer, run.config.training, run_dir=run.run_dir, keep=keep,
+        checkpoint_seconds=run.execution.checkpoint_seconds,
+    )  # fmt: skip
     if trainer.model is not model:
         training.assign_variables(model.variables, training.read_variables(trainer.model.variables))
     return result

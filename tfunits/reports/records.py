@@ -104,7 +104,8 @@ def read_dynamics(run_dir: RunDir, measure: MeasureConfig | None = None) -> dict
     Arguments and errors as `read_run`.
     """
     epochs = read_epochs(run_dir)
-    found = _read_epochs(run_dir, measure or MeasureConfig(), epochs)
+    # Most runs of a grid have none, and need not be opened for that.
+    found = _read_epochs(run_dir, measure or MeasureConfig(), epochs) if epochs else {}
     return {epoch: found[epoch] for epoch in epochs}
 
 

@@ -28,14 +28,15 @@ def fit(
     run_dir: RunDir | str | pathlib.Path | None = None,
     strategy: tf.distribute.Strategy | None = None,
     keep: KeepRule | None = None,
+    checkpoint_seconds: float | None = None,
 ) -> TrainingResult:
     """Train a model; afterwards it has the weights that `config.measured_weights` names.
 
-    With a run directory the state is kept every ten seconds or epoch, whichever is longer, and the same call continues
-    from there with the same bits. Short trainings lower the momentum of batch normalisation, and the decay of averaged
-    weights, to 1 - 10 / steps, so that the averages have converged by the end. With `config.weight_decay_choices` a
-    network is trained from the same weights with each, and the one with the highest validation accuracy after the last
-    epoch stays; of equals that with the lower loss.
+    With a run directory the state is kept after an epoch, and the same call continues from there with the same bits.
+    Short trainings lower the momentum of batch normalisation, and the decay of averaged weights, to 1 - 10 / steps, so
+    that the averages have converged by the end. With `config.weight_decay_choices` a network is trained from the same
+    weights with each, and the one with the highest validation accuracy after the last epoch stays; of equals that with
+    the lower loss.
 
     Args:
       model: built inside the strategy's scope, with logits (or one score, for a hinge loss) as output.
@@ -45,6 +46,8 @@ def fit(
         workers, only the chief's is used.
       strategy: where to train; TensorFlow's current one if None.
       keep: which epochs' checkpoints stay beside those needed to continue.
+      checkpoint_seconds: after how long an unfinished training's state is written again; ten if None, 0 for after
+        every epoch.
 
     Returns: a `TrainingResult`.
 
@@ -59,7 +62,9 @@ def fit(
       >>> result = tfunits.training.fit(model, data, TrainingConfig(learning_rate=0.1, batch_size=32, epochs=5))
     """
     run_dirs = None if run_dir is None else [run_dir]
-    (result,) = fit_many(model, data, [config], run_dirs=run_dirs, strategy=strategy, keep=keep)
+    (result,) = fit_many(
+        model, data, [config], run_dirs=run_dirs, strategy=strategy, keep=keep, checkpoint_seconds=checkpoint_seconds
+    )
     return result
 
 
@@ -72,6 +77,7 @@ def fit_many(
     run_dirs: Iterable[RunDir | str | pathlib.Path] | None = None,
     strategy: tf.distribute.Strategy | None = None,
     keep: KeepRule | None = None,
+    checkpoint_seconds: float | None = None,
 ) -> Iterator[TrainingResult]:
     """Train networks that differ only in values, one after the other through the same compiled steps.
 
@@ -86,6 +92,7 @@ def fit_many(
       run_dirs: one a network, as `fit`; None keeps nothing.
       strategy: as `fit`.
       keep: as `fit`.
+      checkpoint_seconds: as `fit`.
 
     Returns: a `TrainingResult` after the other.
 
@@ -112,7 +119,7 @@ def fit_many(
         assign_variables(model.variables, values)
         if trainer is None or trainer.key != same_steps(config):
             trainer = Trainer(model, data, config, strategy)
-        yield fit_once(trainer, config, run_dir=folder, keep=keep)
+        yield fit_once(trainer, config, run_dir=folder, keep=keep, checkpoint_seconds=checkpoint_seconds)
 
 
 def fit_once(
@@ -121,6 +128,7 @@ def fit_once(
     *,
     run_dir: RunDir | str | pathlib.Path | None = None,
     keep: KeepRule | None = None,
+    checkpoint_seconds: float | None = None,
 ) -> TrainingResult:
     """Train from the network's present weights with a trainer that is compiled already; see `fit`."""
     if run_dir is not None and not isinstance(run_dir, RunDir):
@@ -128,12 +136,16 @@ def fit_once(
     if not is_chief(trainer.strategy):
         run_dir = None
     if config.weight_decay_choices is None:
-        return trainer.train(config, run_dir, keep)
-    return _fit_choices(trainer, config, run_dir, keep)
+        return trainer.train(config, run_dir, keep, checkpoint_seconds)
+    return _fit_choices(trainer, config, run_dir, keep, checkpoint_seconds)
 
 
 def _fit_choices(
-    trainer: Trainer, config: TrainingConfig, run_dir: RunDir | None, keep: KeepRule | None
+    trainer: Trainer,
+    config: TrainingConfig,
+    run_dir: RunDir | None,
+    keep: KeepRule | None,
+    checkpoint_seconds: float | None,
 ) -> TrainingResult:
     """Train with every weight decay to choose from, and keep the one that validates best."""
     model = trainer.model
@@ -145,7 +157,7 @@ def _fit_choices(
         assign_variables(model.variables, initial)
         chosen = dataclasses.replace(config, weight_decay=weight_decay, weight_decay_choices=None)
         folder = run_dir.candidate(candidate_name(weight_decay)) if run_dir else None
-        results[weight_decay] = trainer.train(chosen, folder, keep)
+        results[weight_decay] = trainer.train(chosen, folder, keep, checkpoint_seconds)
     rows = [{"weight_decay": value} | _last_validation(result) for value, result in results.items()]
     usable = [row for row in rows if not results[row["weight_decay"]].diverged] or rows
     best = min(usable, key=lambda row: (-row["validation_accuracy"], row["validation_loss"], row["weight_decay"]))

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from tfunits.artifacts import EventWriter, RunDir, write_table
-from tfunits.configs import KeepRule, TrainingConfig, UserError, reject, short_hash
+from tfunits.configs import ExecutionConfig, KeepRule, TrainingConfig, UserError, reject, short_hash
 from tfunits.configs.same_steps import VALUE_FIELDS, fixed_fields, is_penalized, same_steps
 from tfunits.training.checkpoint import Checkpoints, State, assign_variables, pack, read_variables, unpack
 from tfunits.training.engine import Averages, Totals, averaged_weights, make_evaluation_step, make_train_step
@@ -33,7 +33,7 @@ _MAX_HISTOGRAM_EPOCHS = 10
 _AVERAGING_SHARE = 10
 _BAR_DELAY_SECONDS = 2
 # A kill loses no more than this and an epoch.
-CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SECONDS = ExecutionConfig.checkpoint_seconds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,11 @@ class Trainer:
         return [*self.model.variables, *self.optimizer.variables, *averages]
 
     def train(
-        self, config: TrainingConfig, run_dir: RunDir | None = None, keep: KeepRule | None = None
+        self,
+        config: TrainingConfig,
+        run_dir: RunDir | None = None,
+        keep: KeepRule | None = None,
+        checkpoint_seconds: float | None = None,
     ) -> TrainingResult:
         """Train from the last checkpoint, or from the model's present weights, to the end.
 
@@ -129,6 +133,7 @@ class Trainer:
           config: like the trainer's but for `VALUE_FIELDS`; its choices of weight decays are not read.
           run_dir: as `fit`.
           keep: as `fit`.
+          checkpoint_seconds: as `fit`.
         """
         if fixed_fields(config) != fixed_fields(self.config) or (config.weight_decay and self.weight_decay is None):
             raise ValueError(f"config: expected fields like the trainer's but for {', '.join(VALUE_FIELDS)}")
@@ -136,7 +141,7 @@ class Trainer:
         for layer, momentum in zip(self.norms, self.momenta, strict=True):
             layer.momentum = momentum
         try:
-            return _Training(self, config, run_dir, keep).run()
+            return _Training(self, config, run_dir, keep, checkpoint_seconds).run()
         finally:
             # After an error too, since the network may be trained again.
             for layer, momentum in zip(self.norms, self.own_momenta, strict=True):
@@ -166,7 +171,14 @@ def _check_batch_size(batch_size: int, num_examples: int, replicas: int, workers
 class _Training:
     """One training: the state that a checkpoint holds, and what is noted of it."""
 
-    def __init__(self, trainer: Trainer, config: TrainingConfig, run_dir: RunDir | None, keep: KeepRule | None) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        config: TrainingConfig,
+        run_dir: RunDir | None,
+        keep: KeepRule | None,
+        checkpoint_seconds: float | None,
+    ) -> None:
         self.trainer, self.config, self.run_dir = trainer, config, run_dir
         self.model, self.steps = trainer.model, trainer.steps
         self.monitored = self._choose_monitored()
@@ -174,6 +186,7 @@ class _Training:
         self.checkpoints = (
             Checkpoints(run_dir.checkpoints, keep, needs_best=config.measured_weights == "best") if run_dir else None
         )
+        self.checkpoint_seconds = CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
         self.last_saved = time.monotonic()
         self.history: list[dict[str, Any]] = []
         self.timing: list[dict[str, Any]] = []
@@ -272,7 +285,7 @@ class _Training:
         # What `lastN` keeps is only known at the end, so that every state is written.
         rule = self.checkpoints.keep
         kept = bool(rule.last) or epoch in rule.select([epoch])
-        return kept or time.monotonic() - self.last_saved >= CHECKPOINT_SECONDS
+        return kept or time.monotonic() - self.last_saved >= self.checkpoint_seconds
 
     def _write_events(self, events: EventWriter, row: Mapping[str, Any], seconds_per_step: float) -> None:
         epoch = row["epoch"]

@@ -30,8 +30,8 @@ def decide_exponent(
 
     Example:
       >>> from tfunits.statistics import bootstrap_power_law
-      >>> wrong = np.random.default_rng(0).uniform(size=(5, 100))
-      >>> law = bootstrap_power_law([16, 64], [wrong, wrong / 2], np.zeros(100), paired=True)
+      >>> small, large = np.random.default_rng(0).uniform(size=(2, 5, 100))
+      >>> law = bootstrap_power_law([16, 64], [small, large / 2], np.zeros(100), paired=True)
       >>> decide_exponent("as w^-1/2", law, -0.5, networks=5).outcome
       <Outcome.AGREES: 'agrees'>
 
