@@ -60,6 +60,13 @@ def test_epochs_are_at_most_the_short_recipes():
             assert {c.training.epochs for c in read("--small", f"--epochs={given}", *data).experiments} == {expected}
 
 
+@pytest.mark.parametrize("data", [(), ("--dataset=cifar10",)], ids=str)
+def test_random_labels_have_no_more_epochs_than_true_ones(data):
+    assert resolve({"random_labels": True}).training.epochs > 8
+    for flag, expected in (("--epochs=200", 8), ("--epochs=3", 3), ("--draws=2", 8)):
+        assert {c.training.epochs for c in read("--small", "--random_labels", flag, *data).experiments} == {expected}
+
+
 def test_schedules_of_long_recipes_are_left_out():
     (config, _) = read(
         "--small", "--model=resnet18", "--dataset=imagenet2012", "--schedule=piecewise", "--drop_epochs=30,60",

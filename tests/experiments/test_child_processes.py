@@ -92,6 +92,7 @@ def run_and_kill(root: pathlib.Path, flags: tuple[str, ...], config, kills: int,
     assert all((root / "killed" / f"{log}.err").read_text() == "" for log in ("kill0", "last"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_three_times_ends_with_the_same_bits(tmp_path):
     config = make_config(epochs=EPOCHS)
     run_and_kill(tmp_path, MLP, config, kills=3, seed=1)
@@ -117,6 +118,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, number):
     assert 2 <= count_epochs(run_dir) < EPOCHS
 
 
+@pytest.mark.slow
 def test_two_processes_given_the_same_run_do_it_once(tmp_path):
     config = make_config(epochs=2)
     run_dir = RunDir.of(config, tmp_path)

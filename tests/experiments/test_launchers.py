@@ -84,6 +84,11 @@ def test_flags_that_contradict_each_other_are_refused(fields, message):
         ExecutionConfig(**fields)
 
 
+@pytest.mark.parametrize("num_devices", [None, 1])
+def test_a_share_of_a_gpu_is_a_device(num_devices):
+    assert ExecutionConfig(launcher="ray", gpus_per_task=0.25, num_devices=num_devices).gpus_per_task == 0.25
+
+
 @pytest.mark.parametrize(
     ("machine", "fields", "expected"),
     [

@@ -14,7 +14,6 @@ from tfunits.experiments.jobs import Job
 from tfunits.experiments.launchers import ray_cluster
 from tfunits.experiments.progress import Progress
 
-pytest.importorskip("ray")
 # Some seconds of training each, with a checkpoint every few tenths of one.
 EPOCHS = 1500
 KEPT = ("every50",)
@@ -115,11 +114,10 @@ def test_a_cluster_that_cannot_give_a_task_what_it_needs_is_named(tmp_path):
         ray_cluster.launch(make_jobs(make_config()), execution, Progress(1))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_head_that_is_not_there_is_named(tmp_path):
     execution = ExecutionConfig(run_root=str(tmp_path), launcher="ray", ray_address="127.0.0.1:1")
     start = time.monotonic()
     with pytest.raises(ValueError, match="--ray_address=127.0.0.1:1: expected a Ray cluster"):
         ray_cluster.launch(make_jobs(make_config()), execution, Progress(1))
-    assert time.monotonic() - start < 300
+    # Ray itself waits for minutes.
+    assert time.monotonic() - start < 30

@@ -59,6 +59,7 @@ def started(*commands: list[str], folder: pathlib.Path, **environment: str) -> I
             process.wait()
 
 
+@pytest.mark.slow
 def test_two_workers_train_one_network_as_one_process_does(tmp_path, addresses):
     """Batch normalisation, an uneven last batch, averages; the same bits on both, one that writes, and again."""
     commands = [[tiny_worker.__file__, str(tmp_path), str(index), *addresses] for index in range(2)]

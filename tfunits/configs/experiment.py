@@ -568,7 +568,7 @@ class ExecutionConfig:
         gpus = self.gpus_per_task or 0
         if gpus > 1 and gpus != int(gpus):
             raise reject("gpus_per_task", gpus, "a share of one GPU, or a whole number of them")
-        if gpus and (self.num_devices or 1) > gpus:
+        if gpus and (self.num_devices or 1) > max(gpus, 1):
             raise reject("num_devices", self.num_devices, f"at most --gpus_per_task={gpus:g} devices")
 
 

@@ -15,9 +15,11 @@ import io
 import os
 import pathlib
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tfunits.artifacts import RunDir
 from tfunits.configs import ExecutionConfig, UserError
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 # Times that Ray starts a task again whose machine, or process, was lost.
 _RETRIES = 5
 _SECONDS_BETWEEN_LOOKS = 1.0
+_REACHED_WITHIN_SECONDS = 10
 _SECONDS_TO_STOP = 60
 
 
@@ -78,6 +81,13 @@ def _import_ray() -> Any:
         raise UserError('--launcher=ray: expected Ray, which is not installed; pip install "tfunits[ray]"') from None
 
 
+def _check_reachable(address: str) -> None:
+    """Raise `OSError` if nothing answers there; "auto" and other names that only Ray can read are left to it."""
+    parts = urlsplit(address if "://" in address else f"ray://{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), _REACHED_WITHIN_SECONDS).close()
+
+
 def _connect(ray: Any, execution: ExecutionConfig) -> None:
     options = {"logging_level": "ERROR", "log_to_driver": False, "include_dashboard": False}
     if execution.ray_address is not None:
@@ -85,8 +95,10 @@ def _connect(ray: Any, execution: ExecutionConfig) -> None:
     # Ray chats on both streams while it connects.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
+            # Ray itself waits for minutes for a head that is not there.
+            _check_reachable(execution.ray_address or "")
             ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"--ray_address={execution.ray_address}: expected a Ray cluster ({reason}); start its head with "
