@@ -8,6 +8,7 @@ from made_records import make_runs, read_figure
 
 from tfunits.configs import MODELS, find_flagfiles, list_figures, resolve, run_id
 from tfunits.reports.figures import FIGURES, Source, draw_figure
+from tfunits.reports.figures.drawing import name_stand_ins
 from tfunits.reports.figures.table_panels import RecipePanel
 
 PAPERS = ("frivolous", "removable", "robustness")
@@ -155,6 +156,14 @@ def test_figures_are_drawn(name, tmp_path):
     files = draw_figure(FIGURES[name], runs, tmp_path)
     assert [path.suffix for path in files] == [".png", ".pdf", ".csv"]
     assert all(path.stat().st_size for path in files)
+
+
+def test_pictures_name_data_that_stand_in_for_the_papers():
+    for flags, expected in ((("--small",), ["digits"]), ((), [])):
+        runs = make_runs(read_figure("frivolous/fig1b", *flags).experiments, bare=True)
+        assert name_stand_ins(runs) == expected
+    generated = make_runs(read_figure("frivolous/figE7", "--small").experiments, bare=True)
+    assert name_stand_ins(generated) == []
 
 
 def test_table_1_joins_the_values_of_a_network():

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from tfunits.artifacts import replacing, write_figure, write_table
+from tfunits.configs import MODELS, ExperimentConfig
 from tfunits.reports.figures.figure import Figure
 from tfunits.reports.figures.runs import Runs
 from tfunits.reports.plots import PANEL_INCHES
 
 _DPI = 130
+_TITLE_SIZE = 10
 
 
 def draw_figure(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -26,6 +28,9 @@ def draw_figure(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathli
     """
     tables = [panel.tabulate(runs) for panel in figure.panels]
     picture = figure.picture(runs) if figure.picture else plot_figure(figure, tables)
+    if stand_ins := name_stand_ins(runs):
+        title = picture.get_suptitle() or f"{figure.name}: {figure.title}"
+        picture.suptitle(f"{title}\nstand-in data: {', '.join(stand_ins)}", fontsize=_TITLE_SIZE)
     path = folder / figure.name
     files = [path.with_name(f"{path.name}{suffix}") for suffix in (".png", ".pdf", ".csv")]
     write_figure(files[0], picture, _DPI)
@@ -59,8 +64,20 @@ def plot_figure(figure: Figure, tables: list[pd.DataFrame]) -> matplotlib.figure
     lines = {label: line for one in shared for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
     if len(lines) > 1:
         picture.legend(lines.values(), lines, loc="outside lower center", ncols=min(6, len(lines)), fontsize=7)
-    picture.suptitle(f"{figure.name}: {figure.title}", fontsize=10)
+    picture.suptitle(f"{figure.name}: {figure.title}", fontsize=_TITLE_SIZE)
     return picture
+
+
+def name_stand_ins(runs: Runs) -> list[str]:
+    """Embedded data sets of a figure's runs on which no paper trained their networks, sorted."""
+    configs = [run.config for run in (*runs.records, *runs.drawn)]
+    return sorted({config.data.dataset for config in configs if _is_stand_in(config)})
+
+
+def _is_stand_in(config: ExperimentConfig) -> bool:
+    if config.model.is_file or not config.data.dataset_facts.embedded:
+        return False
+    return config.data.dataset not in MODELS[config.model.model].papers_dataset_name.split(" or ")
 
 
 def join_tables(figure: Figure, tables: list[pd.DataFrame]) -> pd.DataFrame:
