@@ -106,7 +106,7 @@ def test_alexnet_killed_ten_times_ends_with_the_same_bits(tmp_path):
     run_and_kill(tmp_path, flags, make_config(**fields), kills=10, seed=2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, number):
     process = start(tmp_path, *MLP, log="run")
     run_dir = RunDir.of(make_config(epochs=EPOCHS), tmp_path)
