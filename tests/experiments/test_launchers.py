@@ -9,12 +9,14 @@ import sys
 import pytest
 from tiny_runs import carry_out, make_config, start
 
+from tfunits import training
 from tfunits.artifacts import RunDir
 from tfunits.configs import Cluster, ExecutionConfig, estimate_cost, estimate_memory, parse_shard, run_id
 from tfunits.experiments.jobs import Job, batch_jobs
 from tfunits.experiments.launchers import LAUNCHERS, local
 from tfunits.experiments.launchers.local import choose_num_workers
 from tfunits.experiments.launchers.machine import Machine, look_at_machine
+from tfunits.experiments.launchers.task import prepare
 from tfunits.experiments.runner import run_grid, take_part
 
 GRID = [make_config(size=size, seed=seed) for size in (0.25, 1) for seed in range(50)]
@@ -170,6 +172,16 @@ def test_a_shard_is_carried_out_alone_and_reports_no_table(tmp_path, capsys):
     assert len(list(tmp_path.glob("*/config.json"))) == 1
     assert not list(tmp_path.glob("grid-*"))
     assert "shard 1/3: 1 of 1 runs finished, of 3 in the grid" in capsys.readouterr().out
+
+
+def test_grids_of_one_command_share_a_strategy(monkeypatch):
+    """As the figures of --figure=all do; runs of a second strategy of two devices all fail."""
+    made = []
+    monkeypatch.setattr(training, "make_strategy", lambda num_devices: made.append(num_devices) or "a strategy")
+    # So many that no other test gets what is kept.
+    for _ in range(2):
+        prepare(ExecutionConfig(num_devices=97, deterministic=False))
+    assert made == [97]
 
 
 FLAGS = ("--model=mlp", "--size=0.0625", "--num_workers=2", "--steps=train", "--epochs=60", "--seed=0,1,2,3")

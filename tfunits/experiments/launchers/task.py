@@ -1,5 +1,6 @@
 """One batch in a process that has TensorFlow to itself: what workers of every launcher do."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -46,14 +47,13 @@ def prepare(
         import_tensorflow()
     import tensorflow as tf
 
-    from tfunits import training
     from tfunits.experiments.carrying import carry_out_batch
 
     if num_threads is not None and strategy is None:
         tf.config.threading.set_intra_op_parallelism_threads(num_threads)
         tf.config.threading.set_inter_op_parallelism_threads(num_threads)
     deterministic = make_deterministic(execution)
-    used = strategy or training.make_strategy(execution.num_devices)
+    used = strategy or _make_strategy(execution.num_devices)
 
     def carry_out(batch: Batch, when_ended: Callable[[str, str], None] | None = None) -> dict[str, str]:
         configs, labels = [job.config for job in batch.jobs], [job.label for job in batch.jobs]
@@ -62,6 +62,14 @@ def prepare(
         )
 
     return carry_out
+
+
+# A second one of several devices breaks the collectives of the next figure's runs.
+@functools.cache
+def _make_strategy(num_devices: int | None) -> "tf.distribute.Strategy":
+    from tfunits import training
+
+    return training.make_strategy(num_devices)
 
 
 def confine(num_threads: int, gpus: str | None) -> None:
