@@ -33,11 +33,14 @@ def test_a_plan_says_what_is_done(tmp_path, capsys):
     capsys.readouterr()
     plan(tmp_path, half, whole, make_config(epochs=0, seed=2))
     _, *rows, _, left, total = capsys.readouterr().out.splitlines()
-    assert left.startswith("left: ")
+    # What is left of two runs that are set up together: 2 and 1.4 s; of a finished one nothing.
+    assert left.startswith("left: 1,220 parameters, 0 training FLOPs; about 5 s on a CPU core, ")
     states = [["train", "to be continued"], ["train,measure,report", "finished"], ["-", "new"]]
     assert [row.split(maxsplit=4)[3:] for row in rows] == states
     assert total == f"3 runs in {tmp_path}, 1 finished; nothing was run"
     assert snapshot(tmp_path) == before
+    plan(tmp_path, whole)
+    assert capsys.readouterr().out.splitlines()[-2] == "left: nothing"
 
 
 def test_a_plan_of_a_users_network_counts_nothing(tmp_path, capsys):

@@ -1,7 +1,7 @@
 """What a grid would do, and what it costs. Nothing here needs TensorFlow."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfunits.configs import (
     MODELS,
@@ -44,14 +44,19 @@ def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfi
         print("  ".join(cells).rstrip())
     if len(runs) > len(rows):
         print(f"... and {len(runs) - len(rows):,} more")
+    print(f"cost: {_describe_costs(costs, runs)}")
     left = {id(run.config): run.cost for run in runs}
-    batches = make_batches([run.config for run in runs])
-    for title, found in (("cost", costs), ("left", left)):
-        if title == "cost" or left != costs:
-            print(f"{title}: {describe_cost(sum_costs([[found[id(config)] for config in each] for each in batches]))}")
+    if left != costs:
+        # What has ended sets up nothing for the others of its batch.
+        print(f"left: {_describe_costs(left, [run for run in runs if run.cost.num_runs])}")
     part = "" if execution.shard is None else f", shard {execution.shard} of the grid"
     finished = states.count("finished")
     print(f"{len(runs)} runs in {execution.run_root}, {finished} finished{part}; nothing was run")
+
+
+def _describe_costs(costs: Mapping[int, Cost], runs: Sequence[SurveyedRun]) -> str:
+    batches = make_batches([run.config for run in runs])
+    return describe_cost(sum_costs([[costs[id(config)] for config in each] for each in batches])) if runs else "nothing"
 
 
 def describe_cost(cost: Cost) -> str:

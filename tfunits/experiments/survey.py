@@ -19,7 +19,7 @@ class SurveyedRun:
       state: of status.json; "new" where there is none.
       done: steps asked for that are done, in order.
       is_settled: whether it ended before and nothing is left to do, to delete or to ask.
-      cost: of the steps that are not done.
+      cost: of the steps that are not done; nothing of a run that has ended.
     """
 
     config: ExperimentConfig
@@ -56,7 +56,7 @@ def _survey(config: ExperimentConfig, execution: ExecutionConfig) -> SurveyedRun
         state=state,
         done=tuple(done),
         is_settled=has_ended and not _has_more_than_kept(run_dir, execution) and _holds(run_dir, config),
-        cost=estimate_cost(config, () if has_ended else left),
+        cost=Cost() if has_ended else estimate_cost(config, left),
     )
 
 
