@@ -3,13 +3,14 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
 from tfunits.artifacts import STATES, RunDir, read_json
-from tfunits.configs import UserError, as_dict, resolve, run_id
+from tfunits.configs import DamageError, UserError, as_dict, resolve, run_id
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 CONFIG = resolve({"model": "mlp", "size": 0.25})
@@ -48,6 +49,39 @@ def test_candidates_are_run_directories_inside_the_run(run_dir: RunDir) -> None:
         candidate.path.mkdir(parents=True)
     (run_dir.path / "candidates" / "a file").write_text("")
     assert [candidate.name for candidate in run_dir.candidates()] == ["weight_decay-0", "weight_decay-0.1"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "null", ""])
+def test_a_status_that_cannot_be_read_is_none(run_dir: RunDir, content) -> None:
+    claim(run_dir)
+    (run_dir.path / "status.json").write_text(content)
+    assert run_dir.status() == {}
+
+
+@pytest.mark.parametrize("content", ["[]", "{"])
+def test_a_damaged_done_file_is_named(run_dir: RunDir, content) -> None:
+    run_dir.done_file("train").parent.mkdir(parents=True)
+    run_dir.done_file("train").write_text(content)
+    with pytest.raises(DamageError, match=re.escape(f"{run_dir.done_file('train')}: expected")):
+        run_dir.read_done("train")
+
+
+def test_a_place_that_one_run_cannot_have_concerns_no_other(run_dir: RunDir) -> None:
+    run_dir.path.parent.mkdir()
+    run_dir.path.write_text("a file")
+    with pytest.raises(DamageError, match=re.escape(f"{run_dir.path}: expected a folder that can be written")):
+        claim(run_dir)
+    run_dir.path.unlink()
+    run_dir.config_file.mkdir(parents=True)
+    with pytest.raises(DamageError, match="expected the run's own configuration in config.json"):
+        claim(run_dir)
+
+
+def test_a_root_that_cannot_be_written_concerns_all(run_dir: RunDir) -> None:
+    run_dir.path.parent.write_text("a file")
+    with pytest.raises(UserError, match=f"--run_root={run_dir.path.parent}: expected a folder") as caught:
+        claim(run_dir)
+    assert not isinstance(caught.value, DamageError)
 
 
 def test_a_claim_makes_the_directory_and_notes_the_experiment(run_dir: RunDir) -> None:

@@ -359,6 +359,17 @@ class TestReports:
         assert "gains per doubling of width:" in output
         assert f"grid report: {folder / 'runs.csv'}" in output
 
+    @pytest.mark.parametrize("content", ["{", "[]"])
+    def test_a_finished_run_with_a_damaged_environment_is_named_and_the_others_are_drawn(self, copied, content, capsys):
+        bad, good = make_config(), make_config(seed=1, epochs=0)
+        run_dir = RunDir.of(bad, copied)
+        run_dir.environment.write_text(content)
+        assert carry_out(copied, bad, good) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"left out of the results: {run_dir.name}: {run_dir.environment}: expected")
+        (folder,) = copied.glob("grid-*")
+        assert pd.read_csv(folder / "runs.csv")["run"].tolist() == [RunDir.of(good, copied).name]
+
     def test_a_damaged_run_is_named_and_the_others_are_carried_out_and_drawn(self, copied, capsys):
         bad, good = (RunDir.of(config, copied) for config in (make_config(seed=1), make_config()))
         bad.path.mkdir()

@@ -13,6 +13,9 @@ import filelock
 from tfunits.artifacts.files import read_json, remove_leftovers, write_json
 from tfunits.configs import DamageError, ExperimentConfig, UserError, as_dict, from_dict, identity, run_id
 
+# Of a run's directory, where that of all runs can be written; a full disk is none of them.
+_OF_ONE_RUN = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+
 STATES = ("running", "finished", "diverged", "interrupted", "failed")
 
 
@@ -69,6 +72,17 @@ class RunDir:
         """Whether a step is finished."""
         return self.done_file(step).is_file()
 
+    def read_done(self, step: str) -> dict[str, Any]:
+        """What the done-file of a step says.
+
+        Raises:
+          DamageError: it is damaged.
+        """
+        found = read_json(self.done_file(step))
+        if not isinstance(found, dict):
+            raise DamageError(f"{self.done_file(step)}: expected names and values; delete it and run again")
+        return found
+
     def config(self) -> ExperimentConfig:
         """The experiment that the directory holds."""
         return from_dict(read_json(self.config_file))
@@ -77,11 +91,11 @@ class RunDir:
     def claimed(self, config: ExperimentConfig) -> Iterator[None]:
         """Make the directory, be its only writer for the block, and hold it to one experiment.
 
-          Another process that works on the run is waited for, which is said on stderr.
+        Another process that works on the run is waited for, which is said on stderr.
 
-          Raises:
-            UserError: the directory cannot be written.
-        DamageError: it holds another experiment, or something else.
+        Raises:
+          UserError: the root cannot be written.
+          DamageError: the directory alone cannot be, or it holds another experiment, or something else.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -93,6 +107,10 @@ class RunDir:
                 lock.acquire()
             self._holder_file.write_text(str(os.getpid()))
         except OSError as error:
+            if isinstance(error, _OF_ONE_RUN) and self.path.parent.is_dir() and os.access(self.path.parent, os.W_OK):
+                raise DamageError(
+                    f"{self.path}: expected a folder that can be written, received {error.strerror}; move it away"
+                ) from None
             raise UserError(
                 f"--run_root={self.path.parent}: expected a folder that can be written, received {error.strerror}; "
                 "name another"
@@ -124,7 +142,7 @@ class RunDir:
             return
         try:
             same = identity(self.config()) == identity(config)
-        except (ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError):
             same = False
         if not same:
             raise DamageError(
@@ -135,9 +153,10 @@ class RunDir:
     def status(self) -> dict[str, Any]:
         """The content of status.json; empty where there is none or it is unreadable."""
         try:
-            return read_json(self._status)
+            found = read_json(self._status)
         except (OSError, ValueError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     def set_status(self, state: str, message: str = "", **more: Any) -> None:
         """Write status.json; fields not named keep their values.

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfunits import training
-from tfunits.artifacts import RunDir, read_json, write_text
+from tfunits.artifacts import RunDir, write_text
 from tfunits.configs import (
     MEASURES_OF_STEPS,
     DamageError,
@@ -179,13 +179,13 @@ def _open_steps(run_dir: RunDir, steps: Sequence[str], config: ExperimentConfig)
 
 
 def _describe_divergence(run: Run) -> str:
-    epochs = read_json(run.run_dir.done_file("train"))["epochs"]
+    epochs = run.run_dir.read_done("train").get("epochs")
     rate = run.config.training.learning_rate
     return f"--learning_rate={rate:g}: expected a rate that converges; the loss was not finite in epoch {epochs}"
 
 
 def _has_diverged(run_dir: RunDir) -> bool:
-    return run_dir.is_done("train") and read_json(run_dir.done_file("train"))["state"] == "diverged"
+    return run_dir.is_done("train") and run_dir.read_done("train").get("state") == "diverged"
 
 
 def _discard(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfunits.artifacts import RunDir, read_json, write_json
+from tfunits.artifacts import RunDir, write_json
 from tfunits.configs import (
     DEFAULT_STEPS,
     MEASURES_OF_STEPS,
@@ -26,7 +26,7 @@ def is_step_done(run_dir: RunDir, step: str, config: ExperimentConfig) -> bool:
         return is_visualized(run_dir, config)
     if not run_dir.is_done(step):
         return False
-    return step == "train" or read_json(run_dir.done_file(step)).get("of") == _report_key(run_dir, config)
+    return step == "train" or run_dir.read_done(step).get("of") == _report_key(run_dir, config)
 
 
 def mark_step_done(run_dir: RunDir, step: str, config: ExperimentConfig) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from tfunits import reports
-from tfunits.artifacts import RunDir, read_json
+from tfunits.artifacts import RunDir
 from tfunits.configs import ExecutionConfig, ExperimentConfig, identity, run_id, short_hash
 from tfunits.experiments.drawn import read_drawn_run
 
@@ -102,7 +102,7 @@ def _print_accuracies(record: reports.RunRecord) -> None:
     if record.accuracy:
         values = ", ".join(f"{split} {scores['accuracy']:.4f}" for split, scores in record.accuracy.items())
         print(f"accuracy:      {values}")
-    elif record.run_dir.is_done("train") and (last := read_json(record.run_dir.done_file("train"))["history"]):
+    elif record.run_dir.is_done("train") and (last := record.run_dir.read_done("train").get("history")):
         shown = {name: value for name, value in last.items() if name.endswith(("_accuracy", "_loss"))}
         print(
             f"last epoch:    {', '.join(f'{name} {value:.4f}' for name, value in shown.items() if value is not None)}"

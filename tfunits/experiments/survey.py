@@ -80,6 +80,12 @@ def _holds(run_dir: RunDir, config: ExperimentConfig) -> bool:
 
 
 def describe_other_version(run_dir: RunDir) -> str:
-    """A note on a run that another version of tfunits trained, whose draws may be others."""
-    trained = read_json(run_dir.environment).get("tfunits") if run_dir.environment.is_file() else None
+    """A note on a run that another version of tfunits trained, whose draws may be others.
+
+    A damaged file says nothing here; who reads the results names it.
+    """
+    try:
+        trained = read_json(run_dir.environment).get("tfunits") if run_dir.environment.is_file() else None
+    except (OSError, UserError, AttributeError):
+        trained = None
     return f" by tfunits {trained}, which is not this {__version__}" if trained not in (None, __version__) else ""
