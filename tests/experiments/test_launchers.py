@@ -78,6 +78,7 @@ def test_a_shard_of_another_form_is_refused(text):
         ({"ray_address": "auto"}, "--ray_address=auto: expected no such flag with --launcher=local"),
         ({"launcher": "ray", "gpus_per_task": 1.5}, "--gpus_per_task=1.5: expected a share of one GPU"),
         ({"launcher": "ray", "gpus_per_task": 0.5, "num_devices": 2}, "--num_devices=2: expected at most --gpus_per_t"),
+        ({"shard": "1/2", "export": "a.csv"}, "--export=a.csv: expected no --shard=1/2; export with the command that"),
         ({"launcher": "slurm"}, "--launcher=slurm: expected one of local, ray"),
     ],
 )

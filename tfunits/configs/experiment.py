@@ -561,6 +561,8 @@ class ExecutionConfig:
         if self.export is not None:
             check_export(self.export)
         parse_shard(self.shard)
+        if self.shard is not None and self.export is not None:
+            raise reject("export", self.export, f"no --shard={self.shard}", "export with the command that reports all")
         others = ("num_workers",) if self.launcher == "ray" else ("ray_address", "cpus_per_task", "gpus_per_task")
         for name in others:
             if getattr(self, name) is not None:

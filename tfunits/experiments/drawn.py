@@ -4,7 +4,7 @@ import pathlib
 
 from tfunits import reports
 from tfunits.artifacts import RunDir, read_json
-from tfunits.configs import ExperimentConfig, short_hash
+from tfunits.configs import DamageError, ExperimentConfig, short_hash
 
 
 def is_visualized(run_dir: RunDir, config: ExperimentConfig) -> bool:
@@ -18,7 +18,11 @@ def is_visualized(run_dir: RunDir, config: ExperimentConfig) -> bool:
 
 def _drawn_taps(run_dir: RunDir, config: ExperimentConfig) -> list[str]:
     """The taps that were drawn in the way that is asked for."""
-    return read_json(visualized_file(run_dir, config))["taps"]
+    path = visualized_file(run_dir, config)
+    try:
+        return read_json(path)["taps"]
+    except (KeyError, TypeError):
+        raise DamageError(f"{path}: expected the taps that were drawn; delete it and run again") from None
 
 
 def visualized_file(run_dir: RunDir, config: ExperimentConfig) -> pathlib.Path:

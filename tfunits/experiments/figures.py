@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from tfunits import reports
 from tfunits.artifacts import RunDir
-from tfunits.configs import Cluster, ExperimentConfig, Request, estimate_cost
+from tfunits.configs import Cluster, ExperimentConfig, Request, UserError, estimate_cost, run_id
 from tfunits.experiments.drawn import is_visualized, read_drawn_run
+from tfunits.experiments.printing import export_results
 from tfunits.experiments.runner import run_grid
 from tfunits.reports import figures
 from tfunits.reports.figures import Figure, Runs, Source
@@ -30,7 +31,9 @@ def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
     Returns: 0 if all is finished and drawn, else 1.
     """
     figure, code = figures.FIGURES[request.figure], 0
-    if request.execution.steps != _DRAWING_ONLY and figure.source != Source.SETTINGS:
+    if request.execution.steps == _DRAWING_ONLY or figure.source == Source.SETTINGS:
+        _export(request)
+    else:
         code = run_grid(request.experiments, request.execution, cluster=cluster)
         if request.execution.shard is not None:
             return code
@@ -43,6 +46,18 @@ def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
     return max(0 if figure.choose else code, _draw(figure, request))
 
 
+def _export(request: Request) -> None:
+    """Export the runs that are there, where that is asked for: no grid's end does."""
+    if request.execution.export is not None:
+        found, _ = reports.read_runs(_find_begun(request), request.experiments[0].measure, dynamics=True)
+        export_results(found, request.experiments[0].measure, request.execution)
+
+
+def _find_begun(request: Request) -> list[RunDir]:
+    run_dirs = [RunDir.of(config, request.execution.run_root) for config in request.experiments]
+    return [run_dir for run_dir in run_dirs if run_dir.config_file.is_file()]
+
+
 def _read(figure: Figure, request: Request) -> tuple[Runs, dict[str, str]]:
     """The runs of a figure; and name of a run that cannot be drawn -> why."""
     if figure.source == Source.SETTINGS:
@@ -50,19 +65,26 @@ def _read(figure: Figure, request: Request) -> tuple[Runs, dict[str, str]]:
     if figure.source == Source.IMAGES:
         return _read_images(request)
     measure = request.experiments[0].measure
-    run_dirs = [RunDir.of(config, request.execution.run_root) for config in request.experiments]
-    found, damaged = reports.read_runs([run_dir for run_dir in run_dirs if run_dir.config_file.is_file()], measure)
+    found, damaged = reports.read_runs(_find_begun(request), measure)
     records = [record for record in found if record.accuracy or record.state == "diverged"]
     whole = {record.run_dir.name for record in records}
-    missing = {run_dir.name: "it is missing" for run_dir in run_dirs if run_dir.name not in whole}
+    names = [run_id(config) for config in request.experiments]
+    missing = {name: "it is missing" for name in names if name not in whole}
     return Runs(records=records, measure=measure), missing | damaged
 
 
 def _read_images(request: Request) -> tuple[Runs, dict[str, str]]:
-    dirs = {RunDir.of(config, request.execution.run_root): config for config in request.experiments}
-    missing = {run_dir.name: "it is missing" for run_dir, config in dirs.items() if not is_visualized(run_dir, config)}
-    drawn = [read_drawn_run(run_dir, config) for run_dir, config in dirs.items() if run_dir.name not in missing]
-    return Runs(records=[], drawn=drawn), missing
+    drawn, left_out = [], {}
+    for config in request.experiments:
+        run_dir = RunDir.of(config, request.execution.run_root)
+        try:
+            if is_visualized(run_dir, config):
+                drawn.append(read_drawn_run(run_dir, config))
+            else:
+                left_out[run_dir.name] = "it is missing"
+        except UserError as error:
+            left_out[run_dir.name] = str(error)
+    return Runs(records=[], drawn=drawn), left_out
 
 
 def _describe(request: Request) -> Runs:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tfunits import reports
 from tfunits.artifacts import RunDir
-from tfunits.configs import ExecutionConfig, ExperimentConfig, identity, run_id, short_hash
+from tfunits.configs import ExecutionConfig, ExperimentConfig, MeasureConfig, identity, run_id, short_hash
 from tfunits.experiments.drawn import read_drawn_run
 
 
@@ -34,10 +34,15 @@ def print_results(experiments: Sequence[ExperimentConfig], execution: ExecutionC
     if refusal:
         print(refusal, file=sys.stderr, flush=True)
     if execution.export is not None:
-        path = reports.export_frame(execution.export, reports.tabulate_settings(records, measure))
-        print(f"exported:      {path}")
+        export_results(records, measure, execution)
     print(f"TensorBoard:   tensorboard --logdir {execution.run_root}")
     return not damaged and not refusal
+
+
+def export_results(records: Sequence[reports.RunRecord], measure: MeasureConfig, execution: ExecutionConfig) -> None:
+    """Write all numbers of runs as the file that `--export` names, and say where it is."""
+    path = reports.export_frame(execution.export, reports.tabulate_settings(records, measure))
+    print(f"exported:      {path}", flush=True)
 
 
 def _print_run(record: reports.RunRecord, experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:

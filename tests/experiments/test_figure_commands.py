@@ -1,0 +1,120 @@
+"""What a command of a figure carries out, draws, exports and says; the figure itself is not looked at here."""
+
+import dataclasses
+import json
+import pathlib
+
+import pandas as pd
+import pytest
+from tensorflow.python.framework import config as tf_config
+from tiny_runs import make_config
+
+from tfunits.artifacts import RunDir
+from tfunits.configs import ExecutionConfig, ExperimentConfig, Request
+from tfunits.experiments import figures as commands
+from tfunits.experiments.drawn import visualized_file
+from tfunits.experiments.requests import carry_out_requests
+from tfunits.reports import figures
+from tfunits.reports.figures import Figure, Runs, Source
+
+NAME = "paper/fig1"
+CONFIGS = tuple(make_config(epochs=0, seed=seed, init_scale=scale) for seed in (0, 1) for scale in (1.0, 2.0))
+
+
+def choose(runs: Runs) -> Runs:
+    """Of two scales, the larger."""
+    return dataclasses.replace(runs, records=[r for r in runs.records if r.config.model.init_scale == 2])
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Runs]:
+    """The runs of every figure that is drawn."""
+    found = []
+
+    def draw(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathlib.Path]:
+        found.append(runs)
+        return [folder / f"{figure.name}.png"]
+
+    monkeypatch.setattr(figures, "draw_figure", draw)
+    monkeypatch.setattr(figures, "report_claims", lambda figure, runs, folder: ("", []))
+    yield found
+    tf_config.disable_op_determinism()
+
+
+def define(monkeypatch, **fields) -> None:
+    monkeypatch.setitem(figures.FIGURES, NAME, Figure(name=NAME, title="a figure", panels=(), **fields))
+
+
+def ask(root, *configs: ExperimentConfig, steps=("train", "measure"), **execution) -> Request:
+    options = ExecutionConfig(run_root=str(root), steps=steps, num_workers=1, **execution)
+    return Request(experiments=configs or CONFIGS, execution=options, plan=False, dataset_given=True, figure=NAME)
+
+
+def names(runs: Runs) -> list[str]:
+    return [record.run_dir.name for record in runs.records]
+
+
+def test_chosen_runs_alone_are_measured_further_and_all_are_drawn(tmp_path, monkeypatch, drawn, capsys):
+    define(monkeypatch, choose=choose, further=[{"draws": 1}])
+    assert carry_out_requests([ask(tmp_path)]) == 0
+    dirs = {config: RunDir.of(config, tmp_path) for config in CONFIGS}
+    ways = {config.model.init_scale: len(list(dirs[config].measures.glob("ablation-*"))) for config in CONFIGS}
+    assert ways == {1.0: 1, 2.0: 2}
+    assert names(drawn[0]) == [run_dir.name for run_dir in dirs.values()]
+    assert f"figure:        {tmp_path / 'figures' / NAME}.png" in capsys.readouterr().out
+
+    # What is missing is named; nothing is run, and what is there is drawn and exported.
+    missing = make_config(epochs=0, seed=2)
+    request = ask(tmp_path, *CONFIGS, missing, steps=("report",), export=str(tmp_path / "all.csv"))
+    assert carry_out_requests([request]) == 1
+    name = RunDir.of(missing, tmp_path).name
+    assert f"{NAME}: left out: {name}: it is missing" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+    assert names(drawn[1]) == names(drawn[0])
+    assert set(pd.read_csv(tmp_path / "all.csv")["run"]) == set(names(drawn[0]))
+
+
+def test_of_a_part_of_the_grid_nothing_is_drawn(tmp_path, monkeypatch, drawn):
+    define(monkeypatch, further=[{"draws": 1}])
+    assert carry_out_requests([ask(tmp_path, steps=("train",), shard="1/4")]) == 0
+    assert len(list(tmp_path.glob("*/config.json"))) == 1
+    assert drawn == []
+
+
+def test_a_candidate_that_diverged_is_not_chosen_and_no_failure(tmp_path, monkeypatch, drawn):
+    diverging = make_config(learning_rate=1e30, batch_size=8)
+    for fields, code in (({}, 1), ({"choose": lambda runs: runs}, 0)):
+        define(monkeypatch, **fields)
+        assert carry_out_requests([ask(tmp_path, CONFIGS[0], diverging)]) == code
+    assert [record.state for record in drawn[1].records] == ["finished", "diverged"]
+
+
+def test_settings_need_no_runs(tmp_path, monkeypatch, drawn):
+    define(monkeypatch, source=Source.SETTINGS)
+    assert carry_out_requests([ask(tmp_path)]) == 0
+    # 64 n + n + 10 n + 10 weights of eight hidden units.
+    assert list(drawn[0].num_parameters.values()) == [8 * 75 + 10] * len(CONFIGS)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_damaged_images_of_one_run_are_named_and_the_others_are_drawn(tmp_path, monkeypatch, drawn, content, capsys):
+    define(monkeypatch, source=Source.IMAGES)
+    bad, good = CONFIGS[:2]
+    for config, text in ((bad, content), (good, json.dumps({"taps": []}))):
+        path = visualized_file(RunDir.of(config, tmp_path), config)
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert commands.carry_out_figure(ask(tmp_path, bad, good, steps=("report",))) == 1
+    name = RunDir.of(bad, tmp_path).name
+    assert f"{NAME}: left out: {name}: {visualized_file(RunDir.of(bad, tmp_path), bad)}: exp" in capsys.readouterr().err
+    assert [run.name for run in drawn[0].drawn] == [RunDir.of(good, tmp_path).name]
+
+
+def test_a_figure_whose_data_are_not_there_is_passed_over(tmp_path, monkeypatch, drawn, capsys):
+    define(monkeypatch, source=Source.SETTINGS)
+    absent = make_config(model="alexnet", dataset="cifar10")
+    requests = [ask(tmp_path, absent, data_dir=str(tmp_path)), ask(tmp_path)]
+    assert carry_out_requests(requests) == 1
+    assert f"{NAME}: --dataset=cifar10: expected" in capsys.readouterr().err
+    assert len(drawn) == 1
