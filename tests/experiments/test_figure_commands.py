@@ -74,6 +74,18 @@ def test_chosen_runs_alone_are_measured_further_and_all_are_drawn(tmp_path, monk
     assert set(pd.read_csv(tmp_path / "all.csv")["run"]) == set(names(drawn[0]))
 
 
+def test_what_cannot_be_measured_further_is_a_failure(tmp_path, monkeypatch, drawn, capsys):
+    define(monkeypatch, choose=choose, further=[{"draws": 1}])
+    run_dirs = [RunDir.of(config, tmp_path) for config in CONFIGS[:2]]
+    assert carry_out_requests([ask(tmp_path, *CONFIGS[:2])]) == 0
+    [path] = [p for p in run_dirs[1].measures.glob("ablation-*") if '"draws": 1' in p.read_text()]
+    path.unlink()
+    run_dirs[1].model.unlink()
+    assert carry_out_requests([ask(tmp_path, *CONFIGS[:2])]) == 1
+    assert f"{run_dirs[1].name}: " in capsys.readouterr().err
+    assert len(drawn) == 2
+
+
 def test_of_a_part_of_the_grid_nothing_is_drawn(tmp_path, monkeypatch, drawn):
     define(monkeypatch, further=[{"draws": 1}])
     assert carry_out_requests([ask(tmp_path, steps=("train",), shard="1/4")]) == 0

@@ -30,7 +30,7 @@ def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
 
     Returns: 0 if all is finished and drawn, else 1.
     """
-    figure, code = figures.FIGURES[request.figure], 0
+    figure, code, further_code = figures.FIGURES[request.figure], 0, 0
     if request.execution.steps == _DRAWING_ONLY or figure.source == Source.SETTINGS:
         _export(request)
     else:
@@ -39,11 +39,11 @@ def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
             return code
         for experiments in _further_experiments(figure, request):
             execution = dataclasses.replace(request.execution, steps=("measure",), export=None)
-            code = max(code, run_grid(experiments, execution, cluster=cluster))
+            further_code = max(further_code, run_grid(experiments, execution, cluster=cluster))
     if cluster and not cluster.is_chief:
-        return code
+        return max(code, further_code)
     # A candidate that diverged is merely not chosen; one that failed is missing.
-    return max(0 if figure.choose else code, _draw(figure, request))
+    return max(0 if figure.choose else code, further_code, _draw(figure, request))
 
 
 def _export(request: Request) -> None:
