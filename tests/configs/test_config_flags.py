@@ -294,6 +294,7 @@ BAD = [
     (["--weight_decay_choices=0.1"], "--weight_decay_choices=0.1: expected two or more different numbers"),
     (["--keep_epochs=last8,first3"], "--keep_epochs=last8,first3: expected numbers of epochs, lastN or"),
     (["--export=results.xlsx"], "--export=results.xlsx: expected a file whose name ends in .parquet, .csv or .json"),
+    ([f"--export={__file__}/all.csv"], f"--export={__file__}/all.csv: expected a file in a folder; {__file__} is a"),
     (["--export=.csv"], "--export=.csv: expected a file whose name ends in"),
     (["--export="], "--export=: expected"),
     (["--keep_epochs=0"], "--keep_epochs=0: expected numbers of epochs, lastN or everyN; '0' is none"),

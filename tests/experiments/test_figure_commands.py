@@ -65,7 +65,7 @@ def test_chosen_runs_alone_are_measured_further_and_all_are_drawn(tmp_path, monk
 
     # What is missing is named; nothing is run, and what is there is drawn and exported.
     missing = make_config(epochs=0, seed=2)
-    request = ask(tmp_path, *CONFIGS, missing, steps=("report",), export=str(tmp_path / "all.csv"))
+    request = ask(tmp_path, *CONFIGS, missing, steps=("report", "report"), export=str(tmp_path / "all.csv"))
     assert carry_out_requests([request]) == 1
     name = RunDir.of(missing, tmp_path).name
     assert f"{NAME}: left out: {name}: it is missing" in capsys.readouterr().err

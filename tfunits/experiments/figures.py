@@ -17,8 +17,6 @@ from tfunits.reports.figures import Figure, Runs, Source
 _EXIT_FAILED = 1
 # Below --run_root.
 _FOLDER = "figures"
-# What draws and trains nothing.
-_DRAWING_ONLY = ("report",)
 
 
 def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
@@ -31,7 +29,7 @@ def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
     Returns: 0 if all is finished and drawn, else 1.
     """
     figure, code, further_code = figures.FIGURES[request.figure], 0, 0
-    if request.execution.steps == _DRAWING_ONLY or figure.source == Source.SETTINGS:
+    if request.only_reports or figure.source == Source.SETTINGS:
         _export(request)
     else:
         code = run_grid(request.experiments, request.execution, cluster=cluster)
@@ -121,7 +119,7 @@ def _draw(figure: Figure, request: Request) -> int:
     for problem in dict.fromkeys(left_out.values()):
         names = reports.name_runs(name for name, why in left_out.items() if why == problem)
         print(f"{figure.name}: left out: {names}: {problem}", file=sys.stderr, flush=True)
-    if request.execution.steps == _DRAWING_ONLY and left_out:
+    if request.only_reports and left_out:
         print(f"{figure.name}: without --steps=report, what is missing is run", file=sys.stderr, flush=True)
     reports.check_mixture(runs.records)
     folder = pathlib.Path(request.execution.run_root) / _FOLDER
