@@ -1,7 +1,9 @@
 """The report of a grid as a web page, and in TensorBoard; what it refuses to average and what it says is missing."""
 
+import concurrent.futures
 import pathlib
 
+import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,11 +12,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 from tfunits import reports
-from tfunits.artifacts import RunDir, write_json
+from tfunits.artifacts import RunDir, write_figure, write_json
 from tfunits.configs import VARIED_BLOCK, MeasureConfig, resolve
 from tfunits.reports.grid_events import folder_name, step_factor
 
 MEASURE = MeasureConfig()
+CURVE = ("curve", "measure", "value")
 
 
 def report(runs: list[RunDir], folder: pathlib.Path) -> tuple[reports.GridReport, str]:
@@ -192,3 +195,19 @@ class TestMixture:
         assert len(found.gains) == 3
         assert list(found.notes) == ["1 of 4 runs failed", "mlp: no finished run of seed 1 at width 1"]
         assert all(note in page for note in found.notes)
+
+
+def test_two_reports_of_one_grid_at_once_leave_one_whole(tmp_path: pathlib.Path) -> None:
+    """As of two commands of which the second waits for the last run of the first."""
+    frame = pd.DataFrame([("mlp", "redundancy", 0.1 * size, size) for size in (1, 2)], columns=[*CURVE, "size"])
+    picture = write_figure(tmp_path / "a.png", matplotlib.figure.Figure(figsize=(1, 1)), 10)
+    folder = tmp_path / "grid" / "tensorboard"
+
+    def write(_: int) -> None:
+        reports.write_width_events(folder, frame, by="size", picture=picture)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(40)))
+    assert [path.name for path in folder.parent.iterdir()] == ["tensorboard"]
+    assert sorted(path.name for path in folder.iterdir()) == ["all curves", "mlp"]
+    assert [len(list(path.iterdir())) for path in folder.iterdir()] == [1, 1]

@@ -1,8 +1,10 @@
 """A grid in TensorBoard: measures against width."""
 
+import contextlib
 import pathlib
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 
 import pandas as pd
@@ -34,8 +36,19 @@ def write_width_events(folder: pathlib.Path, frame: pd.DataFrame, *, by: str, pi
     Returns: the folder, for `tensorboard --logdir`. A tag says by which factor steps are widths: "against width (step
       = 100 x size)/redundancy".
     """
-    # Another set of finished runs may have other curves.
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as temporary:
+        made = pathlib.Path(temporary) / folder.name
+        _write_events(made, frame, by=by, picture=picture)
+        # Another set of finished runs may have other curves.
+        shutil.rmtree(folder, ignore_errors=True)
+        # Of two commands that report the same grid at the same time, one's stands.
+        with contextlib.suppress(OSError):
+            made.replace(folder)
+    return folder
+
+
+def _write_events(folder: pathlib.Path, frame: pd.DataFrame, *, by: str, picture: bytes) -> None:
     factor = step_factor(frame[by].unique())
     label = f"against width (step = {factor} x {by})" if factor > 1 else f"against width (step = {by})"
     for curve, part in frame[frame["measure"].isin(_MEASURES)].groupby("curve", sort=False):
@@ -48,7 +61,6 @@ def write_width_events(folder: pathlib.Path, frame: pd.DataFrame, *, by: str, pi
     events = EventWriter(folder / "all curves")
     events.image(f"{label}/figure", picture, 0)
     events.close()
-    return folder
 
 
 def step_factor(widths: Sequence[float]) -> int:
