@@ -203,6 +203,14 @@ def test_an_export_is_of_one_figure(monkeypatch: pytest.MonkeyPatch, tmp_path: p
     assert read_figures("--export=a.csv")[0].execution.export == "a.csv"
 
 
+def test_a_figure_has_grids_of_its_own() -> None:
+    argv = ["program", "--figure=frivolous/figE7", "--grid=size=0.25"]
+    registry = flags.make_flags()
+    flags.parse(registry, argv)
+    with pytest.raises(UserError, match=r"^--grid=size=0\.25: expected no such flag with --figure, whose flagfile has"):
+        flags.read_requests(registry, argv)
+
+
 def test_a_union_of_grids_does_a_shared_run_once() -> None:
     request = read(
         "--model=mlp", "--seed=0,1",
@@ -351,6 +359,7 @@ BAD = [
     (["--plan=5"], "--plan=5: expected"),
     (["--num_devices=0"], "--num_devices=0: expected a whole number of at least 1"),
     (["--grid=model"], "--grid=model: expected words of the form field=value,value; 'model' is none"),
+    (["--grid="], "--grid=: expected words of the form field=value,value; '' is none"),
     (["--grid=nope=1"], "--grid=nope=1: expected words of the form"),
     (["--grid=steps=train"], "--grid=steps=train: expected words of the form"),
     (["--grid=draws=3"], "--grid=draws=3: expected words of the form"),

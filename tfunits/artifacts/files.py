@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +28,8 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
       path: the file to make; its folder is made if missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process number keeps two writers apart; the suffix tells Keras and numpy the format.
-    temporary = path.with_name(f"{_TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    # The number keeps two writers apart, also of two machines; the suffix tells Keras and numpy the format.
+    temporary = path.with_name(f"{_TEMPORARY_PREFIX}{uuid.uuid4().hex}-{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)

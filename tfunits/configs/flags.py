@@ -171,11 +171,16 @@ def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[
       argv: the same command line; flags in it win over those of a figure's flagfile.
 
     Raises:
-      UserError: no such figure, an export of several, or as `read_command_line`.
+      UserError: no such figure, grids beside one, an export of several, or as `read_command_line`.
     """
     figure = registry["figure"].value
     if figure is None:
         return [read_command_line(registry)]
+    if registry["grid"].value:
+        raise reject(
+            "grid", registry["grid"].value[0], "no such flag with --figure, whose flagfile has grids of its own",
+            "narrow it by the flags themselves, such as --size=0.25",
+        )  # fmt: skip
     requests = []
     for name, path in find_flagfiles(figure).items():
         own = make_flags()
@@ -255,7 +260,8 @@ def _check_drawn(experiments: Sequence[ExperimentConfig]) -> None:
 
 def _parse_grid(text: str, fields: Mapping[str, dataclasses.Field]) -> dict[str, tuple]:
     grid = {}
-    for word in text.split():
+    # An empty text has one word too, which is none of a field.
+    for word in text.split() or [""]:
         name, equals, value = word.partition("=")
         if not equals or name not in fields or not _is_axis(fields[name]):
             raise reject("grid", text, "words of the form field=value,value", f"{word!r} is none")

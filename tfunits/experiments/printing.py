@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tfunits import reports
 from tfunits.artifacts import RunDir
-from tfunits.configs import ExecutionConfig, ExperimentConfig, MeasureConfig, identity, run_id, short_hash
+from tfunits.configs import ExecutionConfig, ExperimentConfig, MeasureConfig, UserError, identity, run_id, short_hash
 from tfunits.experiments.drawn import read_drawn_run
 
 
@@ -89,7 +89,12 @@ def _print_drawings(
     if "visualize" not in (execution.steps or ()):
         return []
     options = experiments[0].visualization
-    runs = [read_drawn_run(RunDir.of(config, execution.run_root), config) for config in experiments]
+    runs = []
+    for config in experiments:
+        try:
+            runs.append(read_drawn_run(RunDir.of(config, execution.run_root), config))
+        except UserError as error:
+            print(f"left out: {error}", file=sys.stderr, flush=True)
     for run in runs:
         if run.drawings:
             print(f"\nimages of {run.name} (total variation: {options.variation})")
