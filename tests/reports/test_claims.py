@@ -12,6 +12,7 @@ from tfunits.configs import MeasureConfig, VisualizationConfig, facts, resolve
 from tfunits.reports.drawings import DRAWN, drawing_file, write_drawing
 from tfunits.reports.figures import CLAIMS, FIGURES, Outcome, Runs, judge_claims
 from tfunits.reports.figures.checks import same_side
+from tfunits.reports.figures.choosing import choose_learning_rate
 from tfunits.reports.figures.claims import CONTRADICTIONS
 from tfunits.reports.figures.claims.common import DATA
 from tfunits.reports.figures.lines import Missing, find_batch_lines, find_groups, find_lines
@@ -434,6 +435,24 @@ def test_the_best_learning_rate_on_validation_data_stands_at_each_width():
     ]
     (line,) = find_lines(dataclasses.replace(runs, records=diverged), model="mlp")
     assert {record.config.training.learning_rate for record in line.records.values()} == {0.1}
+
+
+def test_equal_rates_that_differ_by_rounding_are_chosen_as_figures_choose_them():
+    seeds = ({0: 0.1, 1: 0.2, 2: 0.3}, {0: 0.3, 1: 0.2, 2: 0.1})
+    runs = make_runs([({**SMALL, "learning_rate": rate}, {}) for rate in (1.0, 0.1)], noise=0, untrained=None)
+    for first, second in (seeds, seeds[::-1]):
+        planted = {1.0: first, 0.1: second}
+        records = [
+            dataclasses.replace(
+                record, accuracy={"validation": {"accuracy": planted[training.learning_rate][training.seed]}}
+            )
+            for record in runs.records
+            if (training := record.config.training)
+        ]
+        every = dataclasses.replace(runs, records=records)
+        (line,) = find_lines(every, model="mlp")
+        assert {record.config.training.learning_rate for record in line.records.values()} == {1.0}
+        assert set(line.records) == set(choose_learning_rate(every).settings.index)
 
 
 def test_the_largest_batch_of_each_width_is_a_line_of_its_own():

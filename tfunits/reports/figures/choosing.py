@@ -1,11 +1,10 @@
 """Which runs of a grid of candidates a figure draws."""
 
-from collections.abc import Callable, Mapping
-
-import numpy as np
-import pandas as pd
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 from tfunits.reports.figures.runs import Runs
+from tfunits.reports.records import RunRecord
 
 _DIGITS = 9
 
@@ -23,33 +22,36 @@ def choose_learning_rate(runs: Runs) -> Runs:
 
     Source: Casper et al. 2021, section 4 and appendix A ("best" rates); that validation data choose is our rule.
     """
-    trained = runs.trained
-    if not len(trained):
-        return runs
-    settings = trained.settings
-    grouped = [name for name in settings if name not in ("learning_rate", "seed")]
-    scores = pd.DataFrame(
-        {
-            "group": [repr(row) for row in settings[grouped].itertuples(index=False, name=None)],
-            "rate": settings["learning_rate"].astype(float).to_numpy(),
-            "score": [_validation_accuracy(record.accuracy) for record in trained.records],
-        },
-        index=settings.index,
-    )
-    means = scores.groupby(["group", "rate"])["score"].agg(lambda values: values.mean(skipna=False)).dropna()
+    candidates: dict[str, dict[float, list[RunRecord]]] = {}
+    for record, own in runs.trained.rows:
+        rest = {name: value for name, value in own.items() if name not in ("learning_rate", "seed")}
+        candidates.setdefault(repr(rest), {}).setdefault(own["learning_rate"], []).append(record)
+    kept = set(runs.untrained.settings.index)
+    for records_by_rate in candidates.values():
+        best = best_learning_rate(records_by_rate)
+        kept |= {record.run_dir.name for record in ([] if best is None else records_by_rate[best])}
+    return runs.named(kept)
+
+
+def best_learning_rate(records_by_rate: Mapping[float, Sequence[RunRecord]]) -> float | None:
+    """The rate with the best validation accuracy, averaged over seeds; of equal ones the largest.
+
+    Args:
+      records_by_rate: rate -> the runs with it, one a seed.
+
+    Returns: a key; None if a seed diverged at each.
+    """
     # Equal means may differ in their last bits, by the order of the seeds.
-    means = means.round(_DIGITS)
-    # Rates rise, so that the last of equal ones is the largest.
-    best = {
-        group: part.index[-1][1]
-        for group, part in means[means == means.groupby("group").transform("max")].groupby("group")
+    means = {
+        rate: round(math.fsum(map(_validation_accuracy, records)) / len(records), _DIGITS)
+        for rate, records in records_by_rate.items()
     }
-    kept = {name for name, row in scores.iterrows() if best.get(row["group"]) == row["rate"]}
-    return runs.named(kept | set(runs.untrained.settings.index))
+    known = {rate: mean for rate, mean in means.items() if not math.isnan(mean)}
+    return max(known, key=lambda rate: (known[rate], rate), default=None)
 
 
-def _validation_accuracy(accuracy: Mapping[str, Mapping[str, float]]) -> float:
-    return accuracy.get("validation", {}).get("accuracy", np.nan)
+def _validation_accuracy(record: RunRecord) -> float:
+    return record.accuracy.get("validation", {}).get("accuracy", math.nan)
 
 
 def fix_learning_rate(rate_by_optimizer: Mapping[str, float]) -> Callable[[Runs], Runs]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfunits.configs import NETWORK, DataConfig, ModelConfig, UserError, facts, resolve
+from tfunits.reports.figures.choosing import best_learning_rate
 from tfunits.reports.figures.runs import Runs, has_settings
 from tfunits.reports.records import RunRecord, first_unit, flat_settings
 from tfunits.statistics import gain
@@ -297,16 +298,11 @@ def _choose(members: Sequence[tuple[RunRecord, Mapping[str, Any]]], x: str) -> d
         by_rate.setdefault(width, {}).setdefault(own["learning_rate"], {})[own["seed"]] = record
     chosen = {}
     for width, rates in sorted(by_rate.items()):
-        # Equal accuracies keep the largest rate, as the authors' program does (FACTS 5).
-        best = max(sorted(rates, reverse=True), key=lambda rate: _validation_accuracy(rates[rate]))  # noqa: B023
-        chosen[width] = {seed: record.run_dir.name for seed, record in sorted(rates[best].items())}
+        best = best_learning_rate({rate: list(records.values()) for rate, records in rates.items()})
+        # Where all diverged, the width stays, without numbers.
+        records = rates[max(rates) if best is None else best]
+        chosen[width] = {seed: record.run_dir.name for seed, record in sorted(records.items())}
     return chosen
-
-
-def _validation_accuracy(records: Mapping[int, RunRecord]) -> float:
-    """Mean over seeds; below everything else if a run diverged, which leaves no accuracy."""
-    found = [record.accuracy.get("validation", {}).get("accuracy") for record in records.values()]
-    return -1.0 if None in found or not found else float(np.mean(found))
 
 
 def _index_untrained(runs: Runs) -> dict[Any, str]:
