@@ -119,6 +119,9 @@ def test_a_gain_stands_beside_that_of_untrained_networks():
     missing = decide_gain("g", gains, untrained=None)
     assert missing.outcome == CANNOT
     assert "untrained networks" in missing.reason
+    # Two of them are no better: that nothing shows the gain to be above theirs is not that it is not.
+    few = decide_gain("g", gains, untrained={0: 2.0, 1: 2.1})
+    assert (few.outcome, few.numbers["untrained"]) == (CANNOT, pytest.approx(2.05))
     # Below the bound no baseline is needed.
     assert decide_gain("g", by_seed(1.5, 1.6, 1.7), untrained=None).outcome == DISAGREES
 

@@ -185,18 +185,18 @@ def decide_gain(
       margins: of which the confidence is read.
 
     Returns: as `decide_greater`; "agrees, but not above untrained" where the difference from the untrained gains does
-      not lie wholly above 0; "cannot tell" where the gain is above the bound and there are no untrained ones.
+      not lie wholly above 0; "cannot tell" where the gain is above the bound and there are too few untrained ones.
 
     Source: CLAIMS, rule (3).
     """
     found = decide_greater(check, gains, bound, margins=margins)
     found = dataclasses.replace(found, numbers={**found.numbers, "on_means": on_means})
     untrained = _known(untrained or {})
+    if not _enough(untrained) and found.outcome == Outcome.AGREES:
+        reason = f"it is above, but {FEWEST_REPLICATES} untrained networks (--epochs=0) a width are needed beside it"
+        found = dataclasses.replace(found, outcome=Outcome.CANNOT_TELL, reason=reason, p_for=math.nan)
     if not untrained:
-        if found.outcome != Outcome.AGREES:
-            return found
-        reason = "it is above, but there are no untrained networks (--epochs=0) to compare with"
-        return dataclasses.replace(found, outcome=Outcome.CANNOT_TELL, reason=reason, p_for=math.nan)
+        return found
     found = dataclasses.replace(found, numbers={**found.numbers, "untrained": _mean(untrained)})
     if found.outcome != Outcome.AGREES:
         return found
