@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from planted_runs import growing, make_runs, sloping
 
@@ -33,7 +34,7 @@ LARGE = {"model": "mlp", "dataset": "uncorrelated10000"}
 RANDOM = {"random_labels": True}
 STEM_TO_END = list(facts.MODELS["resnet18"].base_widths)
 INCEPTION_TAPS = list(facts.MODELS["inception_v3"].base_widths)
-FIRST, MIDDLE, LAST = facts.VARIED_BLOCK, "mixed_17x17x1280a", "mixed_8x8x2048b"
+FIRST, MIDDLE, LAST = facts.VARIED_BLOCK, "mixed_17x17x768e", "mixed_8x8x2048b"
 # Sizes of Inception-v3.
 THIN = (0.25, 0.5, 1.0)
 
@@ -289,6 +290,61 @@ def test_without_runs_no_claim_says_anything():
     for judgement in judge_claims(CLAIMS.values(), "made", nothing):
         assert (judgement.outcome, judgement.data) == (Outcome.CANNOT_TELL, ())
         assert judgement.verdicts[0].reason == "there are no such runs"
+
+
+def test_blocks_of_inception_are_judged_as_they_are_drawn():
+    for name in ("frivolous/figE4", "frivolous/figE5", "removable/figB8", "robustness/figC9"):
+        for panel in FIGURES[name].panels:
+            assert [curve.tap for curve in panel.curves] == [FIRST, MIDDLE, LAST], name
+
+
+def test_redundant_units_on_unequal_rows_say_nothing_of_training_data():
+    networks = [(ALEXNET, {"on_train": 1.4})]
+    runs = make_runs(networks, measure=MeasureConfig(measured_splits=("test", "train")))
+
+    def with_rows(test: int, train: int) -> Runs:
+        rows = {"test": test, "train": train}
+        records = [
+            dataclasses.replace(
+                record,
+                statistics={
+                    split: {tap: dataclasses.replace(units, num_rows=rows[split]) for tap, units in found.items()}
+                    for split, found in record.statistics.items()
+                },
+            )
+            for record in runs.records
+        ]
+        return dataclasses.replace(runs, records=records)
+
+    for test, train, expected in (
+        (10**5, 10**5, (Outcome.DISAGREES, ())),
+        (100, 100, (Outcome.DISAGREES, ("rank-limited",))),
+        (10**5, 100, (Outcome.CANNOT_TELL, ("rank-limited",))),
+    ):
+        [judgement] = judge_claims([CLAIMS["F28"]], "made", with_rows(test, train))
+        [verdict] = [v for v in judgement.verdicts if v.check.startswith("R ")]
+        assert (verdict.outcome, verdict.marks) == expected
+
+
+def test_two_initial_scales_are_no_trend():
+    """Spearman's correlation of two numbers is 1 or -1, in every seed."""
+    networks = by_scale(LARGE, lambda n: {"R": 0.3 + 0.05 * n})
+    [judgement] = judge_claims([CLAIMS["F23"]], "made", make_runs(networks[1:3]))
+    assert judgement.outcome == Outcome.CANNOT_TELL
+    apart = dataclasses.replace(
+        (thin := make_runs(networks[:1], sizes=(0.25, 0.5))),
+        records=[*thin.records, *make_runs(networks[1:], sizes=(1.0, 2.0)).records],
+    )
+    assert outcome_of("F23", apart) == Outcome.CANNOT_TELL
+
+
+def test_last_epochs_say_nothing_of_the_batch():
+    """Networks whose last epochs are measured have the usual batch alone."""
+    runs = make_runs([(RESNET18, GOOD)])
+    vars(runs)["dynamics"] = pd.concat([runs.frame.assign(epochs_to_end=left) for left in (8, 6, 4, 2, 0)])
+    assert outcome_of("F25", runs) == Outcome.AGREES
+    [judgement] = judge_claims([CLAIMS["F25"]], "made", make_runs(by_k(RESNET18, {}, {}, {})[:2]))
+    assert "there are no such runs" in {verdict.reason for verdict in judgement.verdicts}
 
 
 def with_layer_sizes(networks, layer_planted, **options) -> Runs:

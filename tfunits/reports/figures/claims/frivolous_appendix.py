@@ -1,9 +1,10 @@
 """What Casper et al. 2021 (AAAI, "Frivolous units") claim about its appendix's figures and its methods: F18 to F31."""
 
 import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from scipy import stats
 
 from tfunits.configs import facts
 from tfunits.reports.drawings import DOMAINS
+from tfunits.reports.figures import curves
 from tfunits.reports.figures.checks import (
+    NO_RUNS,
     common_widths,
     flat,
     gain_above,
@@ -30,14 +33,15 @@ from tfunits.reports.figures.claims.readings import drawing_tests, gains_at_tole
 from tfunits.reports.figures.lines import (
     CONDITIONS,
     Line,
+    Missing,
     find_batch_lines,
     find_groups,
     find_lines,
     find_untrained_lines,
 )
-from tfunits.reports.figures.rules import all_of, any_of, decide_greater, decide_less
+from tfunits.reports.figures.rules import all_of, any_of, cannot_tell, decide_greater, decide_less
 from tfunits.reports.figures.runs import Runs
-from tfunits.reports.figures.verdicts import Claim, Margins, Verdict
+from tfunits.reports.figures.verdicts import Claim, Margins, Outcome, Verdict
 from tfunits.reports.plots import size_label
 from tfunits.reports.sweeps import PRUNABILITY_TOLERANCES, REDUNDANCY_TOLERANCES
 
@@ -48,9 +52,8 @@ INIT_FACTORS = (0.01, 1.0, 100.0, 10_000.0, 1e6)
 OPTIMIZERS = ("momentum", "sgd", "adam")
 # FACTS 4.1: factors on batch size and learning rate.
 BATCH_FACTORS = (0.25, 1.0, 4.0)
-# FACTS F21: the last blocks with maps of 35x35, 17x17 and 8x8, as the authors' program reads them; the second's output
-# is 8x8 already.
-INCEPTION_TAPS = (facts.VARIED_BLOCK, "mixed_17x17x1280a", "mixed_8x8x2048b")
+# The last blocks with maps of 35x35, 17x17 and 8x8, as they are drawn.
+INCEPTION_TAPS = tuple(str(curve.tap) for curve in curves.INCEPTION_TAPS)
 # FACTS 4.3: epochs before the end at which ResNet18 is measured.
 PAST_EPOCHS = (8, 6, 4, 2)
 INITIALIZERS = ("glorot", "he", "lecun")
@@ -128,22 +131,26 @@ def _small_init_is_more_redundant(runs: Runs, margins: Margins) -> list[Verdict]
     for lines in find_groups(runs, "init_scale", INIT_FACTORS, model="mlp"):
         smallest, *larger = INIT_FACTORS
         verdicts += [greater_at_widest(lines[smallest], lines[factor], "R", margins) for factor in larger]
-        known = {factor: line for factor, line in lines.items() if isinstance(line, Line)}
-        correlations = _rank_correlations(known)
-        verdicts.append(
-            of_line(
-                "Spearman correlation of R with the initial std < 0, over",
-                next(iter(known.values())),
-                "R",
-                lambda _, found=correlations: decide_less("", found, margins=margins),
-            )
-        )
+        verdicts.append(_rank_correlation(lines, margins))
     return verdicts
 
 
-def _rank_correlations(lines: dict[float, Line]) -> dict[int, float]:
-    """Seed -> Spearman's correlation of R with the factor on the initial weights, at the largest common width."""
-    width = common_widths(*lines.values())[-1]
+def _rank_correlation(lines: Mapping[float, Line | Missing], margins: Margins) -> Verdict:
+    """Whether R falls with the factor on the initial weights, at the largest width that all lines have."""
+    check = f"Spearman correlation of R with the init factor < 0, {len(lines)} MLPs"
+    known = {factor: line for factor, line in lines.items() if isinstance(line, Line)}
+    if len(known) < len(lines):
+        return cannot_tell(check, NO_RUNS)
+    widths = common_widths(*known.values())
+    if not widths:
+        return cannot_tell(check, "the lines have no width in common")
+    found = decide_less(f"{check} at {size_label(widths[-1])}x", _rank_correlations(known, widths[-1]), margins=margins)
+    marks = dict.fromkeys(mark for line in known.values() for mark in line.marks("R"))
+    return dataclasses.replace(found, marks=tuple(marks))
+
+
+def _rank_correlations(lines: Mapping[float, Line], width: float) -> dict[int, float]:
+    """Seed -> Spearman's correlation of R with the factor on the initial weights, at one width."""
     values = {factor: line.values("R", width) for factor, line in lines.items()}
     seeds = set.intersection(*(set(found) for found in values.values()))
     return {
@@ -170,7 +177,9 @@ def _batches_and_last_epochs_do_not_matter(runs: Runs, margins: Margins) -> list
     verdicts = []
     for model in ("resnet18", "resnet56", "alexnet"):
         for lines in find_batch_lines(runs, BATCH_FACTORS, model=model):
-            for name in [name for name in lines if name != 1.0]:
+            others = [name for name in lines if name != 1.0]
+            # Networks with k = 1 alone, such as those whose last epochs are measured, say nothing of k.
+            for name in others if any(isinstance(lines[name], Line) for name in others) else ():
                 pair = lines[name], lines[1.0]
                 verdicts.append(same_at_each_width(*pair, "acc", margins))
                 verdicts += [same_gain(*pair, letter, margins) for letter in ("P", "R")]
@@ -229,25 +238,37 @@ def _tolerances_do_not_matter(runs: Runs, margins: Margins) -> list[Verdict]:
 def _training_data_say_the_same(runs: Runs, margins: Margins) -> list[Verdict]:
     if not {"train", "test"} <= set(runs.frame["split"]) or runs.frame.query("split == 'train'")["tap"].nunique() < 2:
         return []
+
+    def decide(line: Line, letter: str) -> Verdict:
+        marks = {split: line.marks(letter, split=split) for split in ("train", "test")}
+        each = [
+            same(
+                f"at {size_label(w)}x",
+                letter,
+                line.values(letter, w, split="train"),
+                line.values(letter, w, split="test"),
+                margins,
+            )
+            for w in line.widths
+        ]
+        found = dataclasses.replace(all_of("", each, margins=margins), marks=(*marks["train"], *marks["test"]))
+        # Too few rows of the one say something of rows, not of data; too few of both are what the papers had.
+        if marks["train"] != marks["test"]:
+            found = dataclasses.replace(
+                found,
+                outcome=Outcome.CANNOT_TELL,
+                reason="one of the two has fewer than five rows a unit, the other has more",
+                p_for=math.nan,
+                p_against=math.nan,
+            )
+        return found
+
     return [
         of_line(
             f"{letter} same on training and on test data",
             line,
             letter,
-            lambda line, letter=letter: all_of(
-                "",
-                [
-                    same(
-                        f"at {size_label(w)}x",
-                        letter,
-                        line.values(letter, w, split="train"),
-                        line.values(letter, w, split="test"),
-                        margins,
-                    )
-                    for w in line.widths
-                ],
-                margins=margins,
-            ),
+            functools.partial(decide, letter=letter),
         )
         for line in find_lines(runs, free=CONDITIONS)
         for letter in ("P", "R", "A", "S")
