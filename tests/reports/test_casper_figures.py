@@ -7,7 +7,7 @@ import pytest
 from made_records import make_runs, read_figure
 
 from tfunits.configs import MODELS, find_flagfiles, list_figures, resolve, run_id
-from tfunits.reports.figures import FIGURES, Source, draw_figure
+from tfunits.reports.figures import FIGURES, Source, draw_figure, judge
 from tfunits.reports.figures.drawing import name_stand_ins
 from tfunits.reports.figures.table_panels import RecipePanel
 
@@ -141,6 +141,29 @@ def test_every_curve_has_trained_and_untrained_runs(name):
                 } == sizes
         if hasattr(panel, "settings"):
             assert len(runs.where(**panel.settings).trained)
+
+
+# What no figure's own runs can have: several samplings of positions in made records, and networks on other data.
+UNANSWERED = {("frivolous/fig3ab", "F29"), ("frivolous/fig4a", "F29"), ("frivolous/fig4d", "F16")}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if stated_runs(name)[0] > MANY and not FIGURES[name].choose else name
+        for name in NAMES
+        if FIGURES[name].source == Source.MEASURES
+    ],
+)
+def test_the_runs_of_a_figure_are_those_that_its_claims_ask_for(name):
+    """A claim of other networks than a figure trains could never be answered beside it."""
+    figure = FIGURES[name]
+    thinned = ("--seed=0", "--size=0.25,0.5") if figure.choose else ("--seed=0",)
+    runs = make_runs(read_figure(name, *thinned).experiments, largest_width=8)
+    for judgement in judge(figure, runs):
+        reasons = {verdict.reason for verdict in judgement.verdicts}
+        is_answered = judgement.on_papers_data and not any("no such runs" in r or "no run of" in r for r in reasons)
+        assert is_answered != ((name, judgement.claim.id) in UNANSWERED), (judgement.claim.id, reasons)
 
 
 def test_claims_are_named_once():

@@ -105,11 +105,11 @@ _APPENDIX = (
     ),
     synthetic_figure(
         "removable/figB4", "perceptrons on 10,000 dimensions, by their initial weights", SCALE_CURVES,
-        _ALL_THREE, ("V01", "V08"),
+        _ALL_THREE, ("V08",),
     ),
     synthetic_figure(
         "removable/figB5", "perceptrons on 10 dimensions, by their initial weights", SCALE_CURVES,
-        _ALL_THREE, ("V01", "V09"),
+        _ALL_THREE, ("V09",),
     ),
     Figure(
         name="removable/figB6",
