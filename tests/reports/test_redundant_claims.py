@@ -406,13 +406,28 @@ class TestEpochs:
         assert outcomes("D12", [*grow(), *grow(alike, **NO_DECAY)]) == [DISAGREES] * 3
         assert outcomes("D12", grow(seeds=3)) == []
 
+    def test_without_decay_ensembles_and_kept_epochs_each_say_their_part(self, grow: Grow, follow: Callable) -> None:
+        correlated = Planted(excess=excess_of(-1.2), correlation=lambda size: 0.6)
+        ensemble = judge("D12", [*grow(), *grow(correlated, **NO_DECAY)])
+        assert [verdict.check.split(" without")[0] for verdict in ensemble] == ["exponent of chunks", "correlation"]
+        assert [verdict.outcome for verdict in ensemble] == [AGREES] * 2
+        follow(DESCRIBED, dataclasses.replace(DESCRIBED, correlation=dict.fromkeys(DESCRIBED.test, flat(0.5))))
+        kept = judge("D12", [*grow(seeds=3), *grow(correlated, seeds=3, **NO_DECAY)])
+        assert [verdict.check.startswith("without weight decay the correlation stays") for verdict in kept] == [
+            True,
+            False,
+        ]
+        assert [verdict.outcome for verdict in kept] == [AGREES] * 2
+        few = judge("D12", [*grow(seeds=2), *grow(correlated, seeds=2, **NO_DECAY)])
+        assert CANNOT_TELL in {verdict.outcome for verdict in few}
+
     def test_without_decay_the_clones_of_networks_with_decay_are_read_where_none_are(self, grow: Grow) -> None:
         unfitted = Planted(excess=excess_of(-1.2), train=lambda size: 0.5)
         exponent, *others = judge("D12", [*grow(), *grow(unfitted, **NO_DECAY)])
         assert (exponent.outcome, exponent.numbers["from_chunks_of"]) == (AGREES, 8)
-        assert others[0].outcome == CANNOT_TELL
+        assert len(others) == 1
         alone = judge("D12", grow(unfitted, **NO_DECAY))
-        assert [verdict.outcome for verdict in alone] == [CANNOT_TELL] * 3
+        assert [verdict.outcome for verdict in alone] == [CANNOT_TELL] * 2
 
     def test_a_resnet50_that_does_not_fit_has_no_clones(self, grow: Grow, follow: Callable) -> None:
         given = {"model": "resnet50", "dataset": "imagenet2012", "base": 2048, "seeds": 4, "weight_decay": 1e-4}

@@ -57,6 +57,11 @@ def test_a_figure_measures_what_its_panels_show(name: str) -> None:
     assert "report" not in steps
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if {"D01", "D02", "D04", "D16"} & set(FIGURES[name].claims)])
+def test_claims_of_several_widths_stand_beside_figures_that_have_them(name: str) -> None:
+    assert len({config.model.size for config in read(name).experiments}) > 2
+
+
 @pytest.mark.parametrize(("name", "larger"), SHARED.items())
 @pytest.mark.parametrize("form", [(), ("--small",)])
 def test_what_shows_the_same_networks_shares_its_runs(name: str, larger: str, form: tuple[str, ...]) -> None:

@@ -313,11 +313,13 @@ def _without_decay(runs: Runs, margins: Margins) -> list[Verdict]:
     for recipe in every:
         if not recipe.is_decayed:
             partner = next((other for other in every if other.is_decayed and other.key == recipe.key), None)
-            found = [
-                _exponent_without_decay(recipe, partner, margins),
-                correlation_stays(recipe, "without weight decay the correlation stays", margins),
-                _more_correlated(recipe, partner, margins),
-            ]
+            has_limit, has_epochs = not refuse_limit(recipe), bool(recipe.trajectories)
+            found = [_more_correlated(recipe, partner, margins)]
+            # Networks that keep epochs are others than those of the ensemble: a figure of either says its own part.
+            if has_epochs or not has_limit:
+                found.insert(0, correlation_stays(recipe, "without weight decay the correlation stays", margins))
+            if has_limit or not has_epochs:
+                found.insert(0, _exponent_without_decay(recipe, partner, margins))
             verdicts += [label_verdict(verdict, recipe) for verdict in found]
     return verdicts
 
