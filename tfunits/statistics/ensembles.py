@@ -159,21 +159,24 @@ def bias_variance(outputs: np.ndarray, labels: np.ndarray, loss: str = "squared"
 def bootstrap_variance(outputs: np.ndarray, *, num_samples: int = 1000, seed: int = 0) -> np.ndarray:
     """The squared loss's variance of bootstrap samples of the networks.
 
-      variance = (sum_k c_k G_kk - sum_kl c_k c_l G_kl / K) / (K - 1),   G_kl = mean over examples of p_k . p_l
+      variance = K / (K - 1) (sum_k c_k G_kk - sum_kl c_k c_l G_kl / K) / (K - 1),   G_kl = mean over x of p_k . p_l
+
+    The first factor makes up for what networks that are drawn twice leave out: without it samples of few networks would
+    be smaller than those of many, and ensembles of different sizes could not be compared.
 
     Args:
       outputs: as of `bias_variance`; a sample draws network k of the K c_k times.
       num_samples: of the bootstrap.
       seed: of the samples.
 
-    Returns: float64 [samples]; of K networks they lie around (K - 1) / K of the variance.
+    Returns: float64 [samples]; whatever K, they lie around the variance.
 
     Raises:
       ValueError: as `bias_variance`.
 
     Example:
       >>> bootstrap_variance(np.array([[[3.0]], [[1.0]]]), num_samples=4)
-      array([0., 2., 0., 0.])
+      array([0., 4., 0., 0.])
 
     Source: Yang et al. 2020, section 2 (the variance); Efron and Tibshirani 1993, chapter 6.
     """
@@ -191,7 +194,7 @@ def bootstrap_variance(outputs: np.ndarray, *, num_samples: int = 1000, seed: in
     draws = np.random.default_rng(seed).integers(count, size=(num_samples, count))
     drawn = np.stack([np.bincount(draw, minlength=count) for draw in draws]).astype(np.float64)
     together = np.einsum("sk,kl,sl->s", drawn, products, drawn)
-    return np.clip((drawn @ np.diag(products) - together / count) / (count - 1), 0, None)
+    return np.clip(count / (count - 1) ** 2 * (drawn @ np.diag(products) - together / count), 0, None)
 
 
 def _squared(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
