@@ -384,6 +384,26 @@ def test_only_the_widened_block_changes():
     assert outcome_of("F20", changed) == Outcome.DISAGREES
 
 
+def test_a_tap_without_a_gain_has_no_place_in_a_trend():
+    """Four units of equal variance are never redundant: all doublings are left out."""
+    ones = dict.fromkeys(("mean", "std", "principal_variances", "num_similar"), np.ones((1, 4)))
+    few = {**ones, "constant": np.zeros((1, 4), bool), "active_share": np.ones(4), "selectivity": np.ones(4)}
+    runs = make_runs(in_depth(2.1, 2.2, 2.3, 2.4, 2.5))
+    records = [
+        dataclasses.replace(
+            record,
+            statistics={
+                split: {tap: dataclasses.replace(u, **few) if tap == "stage2" else u for tap, u in found.items()}
+                for split, found in record.statistics.items()
+            },
+        )
+        for record in runs.records
+    ]
+    [judgement] = judge_claims([CLAIMS["F10"]], "made", dataclasses.replace(runs, records=records))
+    [verdict] = [v for v in judgement.verdicts if v.check.startswith("no trend of g(R)")]
+    assert (verdict.outcome, verdict.numbers["seeds"]) == (Outcome.CANNOT_TELL, 0)
+
+
 def with_curve(runs: Runs, fractions, agreement) -> Runs:
     """The runs with another joint ablation curve, of as many draws as rows."""
     curve = AblationCurve(

@@ -199,7 +199,7 @@ def _every_tap_gains_without_a_trend_in_depth(runs: Runs, margins: Margins) -> l
 
 def _no_trend(letter: str, taps: Sequence[str]) -> Callable[[Line], Verdict]:
     def decide(line: Line) -> Verdict:
-        gains = {tap: line.gains(letter, tap=tap) for tap in taps}
+        gains = {tap: {seed: g for seed, g in line.gains(letter, tap=tap).items() if math.isfinite(g)} for tap in taps}
         seeds = set.intersection(*(set(found) for found in gains.values()))
         steps = np.array([np.diff([gains[tap][seed] for tap in taps]) for seed in sorted(seeds)])
         numbers = {tap: float(np.mean([*found.values()])) if found else math.nan for tap, found in gains.items()}
