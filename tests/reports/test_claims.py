@@ -513,6 +513,19 @@ def test_the_best_learning_rate_on_validation_data_stands_at_each_width():
     assert {record.config.training.learning_rate for record in line.records.values()} == {0.1}
 
 
+def test_verdicts_on_another_training_than_the_papers_bear_it():
+    def marks(**given) -> set[tuple[str, ...]]:
+        [judgement] = judge_claims([CLAIMS["F18"]], "made", make_runs([({**ALEXNET, **given}, GOOD)]))
+        return {tuple(verdict.marks) for verdict in judgement.verdicts}
+
+    assert marks() == marks(regularizers=["all"]) == marks(k=4.0) == {()}
+    usual = resolve(ALEXNET).training.epochs
+    assert marks(epochs=3) == {(f"epochs 3, not {usual}",)}
+    # Of perceptrons several rates are tried.
+    [line] = find_lines(make_runs([({**SMALL, "learning_rate": 0.01}, {})]), model="mlp")
+    assert line.marks("P") == ()
+
+
 def test_equal_rates_that_differ_by_rounding_are_chosen_as_figures_choose_them():
     seeds = ({0: 0.1, 1: 0.2, 2: 0.3}, {0: 0.3, 1: 0.2, 2: 0.1})
     runs = make_runs([({**SMALL, "learning_rate": rate}, {}) for rate in (1.0, 0.1)], noise=0, untrained=None)

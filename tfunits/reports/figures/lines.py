@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tfunits.configs import NETWORK, DataConfig, ModelConfig, UserError, facts, resolve
+from tfunits.configs import NETWORK, DataConfig, ModelConfig, TrainingConfig, UserError, facts, resolve
 from tfunits.reports.figures.choosing import best_learning_rate
-from tfunits.reports.figures.runs import Runs, has_settings
+from tfunits.reports.figures.runs import OWN_SPLITS, Runs, has_settings, network_key
 from tfunits.reports.records import RunRecord, first_unit, flat_settings
 from tfunits.statistics import gain
 
@@ -44,7 +44,6 @@ ALL_REGULARIZERS = "+".join(facts.REGULARIZERS)
 RANK_LIMITED = "rank-limited"
 # Measures that a covariance of too low a rank falsifies (CLAIMS, rule (4)).
 _NEEDING_RANK = ("redundancy", "non_redundancy", "compressibility")
-_OWN_SPLITS = {"accuracy": "test", "loss": "test"}
 # The papers try several rates for these networks and keep the best at each width (FACTS 5).
 _RATE_CHOSEN = ("mlp",)
 
@@ -99,7 +98,7 @@ class Line:
           untrained: of the untrained networks instead.
         """
         measure = MEASURES.get(letter, letter)
-        split = split or _OWN_SPLITS.get(measure, self.runs.measure.measured_splits[0])
+        split = split or OWN_SPLITS.get(measure, self.runs.measure.measured_splits[0])
         found: dict[str, float] = {}
         for unit in ("", first_unit(self.runs.measure)):
             found |= self.runs.numbers.get((measure, tap, split, unit), {})
@@ -131,16 +130,28 @@ class Line:
         return {seed: {width: values[seed] for width, values in by_width.items()} for seed in sorted(seeds)}
 
     def marks(self, letter: str, *, tap: str = NETWORK, split: str | None = None) -> tuple[str, ...]:
-        """ "rank-limited" where a network of the line has fewer than five rows a unit and the measure needs them."""
+        """What a reader must know beside a measure of the line.
+
+        Fields of the training that are not the recipe's, with the recipe's own value; and "rank-limited" where a
+        network has fewer than five rows a unit and the measure needs them.
+        """
+        changed = tuple(f"{name} {value}, not {usual}" for name, (value, usual) in self.changed_training.items())
         if MEASURES.get(letter, letter) not in _NEEDING_RANK:
-            return ()
+            return changed
         split = split or self.runs.measure.measured_splits[0]
         names = {name for by_seed in self.members.values() for name in by_seed.values()}
         for record in (self.records[name] for name in names):
             taps = record.statistics.get(split, {})
             if any(units.rank_limited for name, units in taps.items() if tap in (NETWORK, name)):
-                return (RANK_LIMITED,)
-        return ()
+                return (*changed, RANK_LIMITED)
+        return changed
+
+    @functools.cached_property
+    def changed_training(self) -> dict[str, tuple[Any, Any]]:
+        """Field of the training -> its value and the recipe's, where they differ; none of untrained networks."""
+        fields = {field.name for field in dataclasses.fields(TrainingConfig)}
+        changed = _changed(self.settings) if self.settings["epochs"] else {}
+        return {name: values for name, values in changed.items() if name in fields}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -261,9 +272,9 @@ def _find(
         # The record that fills (width, seed), with which the untrained one shares everything but training.
         baseline = {
             width: {
-                seed: untrained[_network_key(records[name])]
+                seed: untrained[network_key(records[name])]
                 for seed, name in by_seed.items()
-                if _network_key(records[name]) in untrained
+                if network_key(records[name]) in untrained
             }
             for width, by_seed in by_width.items()
         }
@@ -306,13 +317,7 @@ def _choose(members: Sequence[tuple[RunRecord, Mapping[str, Any]]], x: str) -> d
 
 
 def _index_untrained(runs: Runs) -> dict[Any, str]:
-    return {_network_key(r): r.run_dir.name for r in runs.records if r.config.training.epochs == 0}
-
-
-def _network_key(record: RunRecord) -> Any:
-    # No label enters an untrained network, nor what is measured of its units.
-    data = dataclasses.replace(record.config.data, random_labels=False)
-    return record.config.model, data, record.config.training.seed
+    return {network_key(r): r.run_dir.name for r in runs.records if r.config.training.epochs == 0}
 
 
 @functools.lru_cache(maxsize=256)
@@ -343,16 +348,18 @@ def _line_key(own: Mapping[str, Any], x: str, is_trained: bool) -> str:
 
 def _rest_key(own: Mapping[str, Any], vary: Collection[str], x: str) -> str:
     """Model, data, and what else sets a run apart from the recipe for its conditions."""
-    conditions = {name: own[name] for name in CONDITIONS}
-    base = recipe(own["model"], own["dataset"], **{n: v for n, v in conditions.items() if n != "layer_size"})
-    left_out = {x, "size", "seed", *CONDITIONS}
+    rest = {name: value for name, (value, _) in _changed(own).items()}
     if x != "size":
-        left_out.discard("size")
-    if own["model"] in _RATE_CHOSEN:
-        left_out.add("learning_rate")
-    rest = {n: v for n, v in own.items() if n not in left_out and v != base.get(n)}
-    kept = {name: conditions[name] for name in CONDITIONS if name not in {*vary, x}}
+        rest["size"] = own["size"]
+    kept = {name: own[name] for name in CONDITIONS if name not in {*vary, x}}
     return json.dumps({"model": own["model"], "dataset": own["dataset"], **rest, **kept}, sort_keys=True)
+
+
+def _changed(own: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Field -> its value and that of the recipe for a run's conditions, of those that differ; no width, no seed."""
+    base = recipe(own["model"], own["dataset"], **{name: own[name] for name in CONDITIONS if name != "layer_size"})
+    left_out = {"size", "seed", *CONDITIONS, *(("learning_rate",) if own["model"] in _RATE_CHOSEN else ())}
+    return {name: (v, base.get(name)) for name, v in own.items() if name not in left_out and v != base.get(name)}
 
 
 def _label(own: Mapping[str, Any], x: str, named: Collection[str]) -> str:

@@ -17,7 +17,7 @@ from tfunits.reports.width_test import DrawnRun
 # Every field of model, data and training.
 SETTINGS = tuple(field.name for part in (ModelConfig, DataConfig, TrainingConfig) for field in dataclasses.fields(part))
 # Measures that are no ablation of the first measured split: on which split they are read if none is named.
-_OWN_SPLITS = {"accuracy": "test", "loss": "test"}
+OWN_SPLITS = {"accuracy": "test", "loss": "test"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,8 +123,8 @@ class Runs:
         Args:
           of: runs with the trained ones, which may be chosen by how they were trained; these runs themselves if None.
         """
-        keys = {_network_key(record) for record in (of or self).trained.records}
-        return self.named({r.run_dir.name for r in self.untrained.records if _network_key(r) in keys})
+        keys = {network_key(record) for record in (of or self).trained.records}
+        return self.named({r.run_dir.name for r in self.untrained.records if network_key(r) in keys})
 
     def measured(self, **fields: Any) -> "Runs":
         """The same runs as measured in another way; those that were not are left out.
@@ -152,7 +152,7 @@ class Runs:
 
         Returns: columns run, x, seed, value; rows rise in x, then seed; runs without the number have no row.
         """
-        split = split or _OWN_SPLITS.get(measure, self.measure.measured_splits[0])
+        split = split or OWN_SPLITS.get(measure, self.measure.measured_splits[0])
         frame = self.frame
         chosen = frame[(frame["measure"] == measure) & (frame["tap"] == tap) & (frame["split"] == split)]
         chosen = chosen[chosen["unit"].isin(["", unit or first_unit(self.measure)])].dropna(subset="value")
@@ -183,7 +183,8 @@ def _matches(value: Any, wanted: Any) -> bool:
     return value == wanted
 
 
-def _network_key(record: RunRecord) -> tuple:
+def network_key(record: RunRecord) -> tuple:
+    """What a trained network has in common with the untrained one of the same width, inputs and seed."""
     # No label enters an untrained network, nor what is measured of its units.
     return (
         record.config.model,
