@@ -152,6 +152,16 @@ def test_the_scorecard_grows_with_every_figure(tmp_path):
     assert all(line.count("|") - line.count("\\|") in (0, 9) for line in markdown.splitlines() if line.startswith("|"))
 
 
+def test_a_claim_in_two_figures_counts_once_and_a_disagreement_wins(tmp_path):
+    report_claims(FIGURE, make_runs(make_networks()), tmp_path)
+    again = dataclasses.replace(FIGURE, name="made/fig2")
+    report_claims(again, make_runs(make_networks()), tmp_path)
+    assert "own data, a claim once for its data and rows: 1 agrees\n" in (tmp_path / "scorecard.md").read_text()
+    low = make_runs(make_networks(P=growing(1.2), R=growing(1.2)))
+    report_claims(again, low, tmp_path)
+    assert "own data, a claim once for its data and rows: 1 disagrees\n" in (tmp_path / "scorecard.md").read_text()
+
+
 def test_a_damaged_file_is_named_and_the_rest_is_drawn(tmp_path):
     report_claims(FIGURE, make_runs(make_networks()), tmp_path)
     (tmp_path / "made" / "fig0.claims.json").write_text("{")
@@ -163,7 +173,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_drawn(tmp_path):
 
 def test_an_empty_scorecard_says_so(tmp_path):
     markdown, _ = write_scorecard(tmp_path)
-    assert "0 figures, 0 runs" in markdown.read_text()
+    assert "- 0 figures\n" in markdown.read_text()
     assert all(frame.empty for frame in tabulate_claims([]).values())
     assert report_claims(dataclasses.replace(FIGURE, claims=()), make_runs([]), tmp_path) == ("", [])
 

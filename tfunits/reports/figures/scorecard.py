@@ -120,12 +120,20 @@ def _count_outcomes(judgement: Mapping[str, Any]) -> str:
 
 
 def _summary(figures: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    lines = [f"{len(figures)} figures, {sum(figure['runs'] for figure in figures)} runs"]
+    lines = [f"{len(figures)} figures"]
     for kind in ("papers", "stand-in"):
-        counts = tables[kind]["outcome"].value_counts()
+        # Figures of several papers share runs, and a claim that stands in two of them is one claim.
+        claims = tables[kind].groupby(["claim", "data", "rows"])["outcome"].agg(_join_outcomes)
+        counts = claims.value_counts()
         found = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts)
-        lines.append(f"{_HEADINGS[kind].lower()}: {found or 'nothing yet'}")
+        lines.append(f"{_HEADINGS[kind].lower()}, a claim once for its data and rows: {found or 'nothing yet'}")
     return lines
+
+
+def _join_outcomes(outcomes: pd.Series) -> str:
+    """Of one claim in several figures: no agreement outweighs a disagreement or a doubt."""
+    order = (Outcome.DISAGREES, Outcome.CANNOT_TELL, Outcome.NOT_ABOVE_UNTRAINED, Outcome.AGREES)
+    return str(next(outcome for outcome in order if outcome in set(outcomes)))
 
 
 def _contradictions(tables: Mapping[str, pd.DataFrame]) -> list[str]:
