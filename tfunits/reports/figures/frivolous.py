@@ -3,48 +3,20 @@
 import functools
 
 from tfunits.reports.figures import curves
-from tfunits.reports.figures.curves import parameter_panels, width_panels
+from tfunits.reports.figures.common import first_figures, parameters_figure
+from tfunits.reports.figures.curves import width_panels
 from tfunits.reports.figures.figure import Figure, Source
-from tfunits.reports.figures.panels import WidthPanel
 from tfunits.reports.figures.synthetic import DATASET_CURVES, OPTIMIZER_CURVES, SCALE_CURVES, synthetic_figure
-from tfunits.reports.figures.table_panels import RecipePanel, WidthTestPanel, plot_end_blocks
+from tfunits.reports.figures.table_panels import WidthTestPanel, plot_end_blocks
 from tfunits.reports.figures.unit_panels import AblationPanel, CorrelationPanel, LastEpochsPanel
 
 _FRIVOLOUS = ("prunability", "redundancy")
 _NEITHER = ("non_prunability", "non_redundancy")
 _ALL_THREE = ("accuracy", *_FRIVOLOUS)
 _GLOROT, _HE = ({"initializer": f"{name}_normal"} for name in ("glorot", "he"))
-_TABLE_INCHES = (13.0, 6.0)
 
 _MAIN = (
-    Figure(
-        name="frivolous/table1",
-        title="networks, data and training",
-        panels=[RecipePanel()],
-        inches=_TABLE_INCHES,
-        source=Source.SETTINGS,
-    ),
-    Figure(
-        name="frivolous/fig1a",
-        title="accuracy on ImageNet",
-        panels=[WidthPanel(measure="accuracy", curves=curves.IMAGENET_NETWORKS)],
-        claims=("F01",),
-    ),
-    Figure(
-        name="frivolous/fig1b",
-        title="accuracy on CIFAR-10, true and random labels",
-        panels=[
-            WidthPanel(measure="accuracy", curves=curves.CIFAR, title="test"),
-            WidthPanel(measure="accuracy", curves=curves.CIFAR, title="training", split="train"),
-        ],
-        claims=("F01", "F02"),
-    ),
-    Figure(
-        name="frivolous/fig1c",
-        title="accuracy of AlexNets with three initialisations",
-        panels=[WidthPanel(measure="accuracy", curves=curves.NORMAL_INITIALIZERS)],
-        claims=("F01",),
-    ),
+    *first_figures("frivolous", training_panel=True),
     Figure(
         name="frivolous/fig2",
         title="AlexNets with Glorot and He initialisation, all layers ablated at once; units of conv2",
@@ -109,12 +81,7 @@ _MAIN = (
 )  # fmt: skip
 
 _APPENDIX = (
-    Figure(
-        name="frivolous/figE1",
-        title="trainable parameters",
-        panels=parameter_panels(),
-        source=Source.SETTINGS,
-    ),
+    parameters_figure("frivolous/figE1"),
     Figure(
         name="frivolous/figE2ab",
         title="units that are not frivolous, on ImageNet",

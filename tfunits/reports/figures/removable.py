@@ -4,11 +4,10 @@ A network's area under the ablation curve is the mean over its layers, each abla
 """
 
 from tfunits.reports.figures import curves
-from tfunits.reports.figures.curves import parameter_panels, width_panels
-from tfunits.reports.figures.figure import Figure, Source
-from tfunits.reports.figures.panels import WidthPanel
+from tfunits.reports.figures.common import first_figures, parameters_figure
+from tfunits.reports.figures.curves import width_panels
+from tfunits.reports.figures.figure import Figure
 from tfunits.reports.figures.synthetic import OPTIMIZER_CURVES, SCALE_CURVES, synthetic_figure
-from tfunits.reports.figures.table_panels import RecipePanel
 from tfunits.reports.figures.unit_panels import (
     MEAN_OF_TAPS,
     AblationPanel,
@@ -21,31 +20,7 @@ _ALL_THREE = ("accuracy", *_UNITS)
 _GLOROT, _HE = ({"initializer": f"{name}_normal"} for name in ("glorot", "he"))
 
 _MAIN = (
-    Figure(
-        name="removable/table1",
-        title="networks, data and training",
-        panels=[RecipePanel()],
-        inches=(13.0, 6.0),
-        source=Source.SETTINGS,
-    ),
-    Figure(
-        name="removable/fig1a",
-        title="accuracy on ImageNet",
-        panels=[WidthPanel(measure="accuracy", curves=curves.IMAGENET_NETWORKS)],
-        claims=("F01",),
-    ),
-    Figure(
-        name="removable/fig1b",
-        title="accuracy on CIFAR-10, true and random labels",
-        panels=[WidthPanel(measure="accuracy", curves=curves.CIFAR)],
-        claims=("F01",),
-    ),
-    Figure(
-        name="removable/fig1c",
-        title="accuracy of AlexNets with three initialisations",
-        panels=[WidthPanel(measure="accuracy", curves=curves.NORMAL_INITIALIZERS)],
-        claims=("F01",),
-    ),
+    *first_figures("removable", training_panel=False),
     Figure(
         name="removable/fig2",
         title="AlexNets of two initialisations, each layer ablated alone",
@@ -85,12 +60,7 @@ _MAIN = (
 )
 
 _APPENDIX = (
-    Figure(
-        name="removable/figB1",
-        title="trainable parameters",
-        panels=parameter_panels(),
-        source=Source.SETTINGS,
-    ),
+    parameters_figure("removable/figB1"),
     Figure(
         name="removable/figB2",
         title="ResNet18s in their last epochs",

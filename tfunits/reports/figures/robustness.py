@@ -5,11 +5,10 @@ its layers, each ablated alone.
 """
 
 from tfunits.reports.figures import curves
-from tfunits.reports.figures.curves import parameter_panels, width_panels
-from tfunits.reports.figures.figure import Figure, Source
-from tfunits.reports.figures.panels import WidthPanel
+from tfunits.reports.figures.common import first_figures, parameters_figure
+from tfunits.reports.figures.curves import width_panels
+from tfunits.reports.figures.figure import Figure
 from tfunits.reports.figures.synthetic import OPTIMIZER_CURVES, SCALE_CURVES, synthetic_figure
-from tfunits.reports.figures.table_panels import RecipePanel
 from tfunits.reports.figures.unit_panels import (
     MEAN_OF_TAPS,
     AblationPanel,
@@ -28,34 +27,7 @@ _ALEXNETS = {
 _ALEXNET_TAPS = ("conv1", "conv2", "fc3", "fc4")
 
 _MAIN = (
-    Figure(
-        name="robustness/table1",
-        title="networks, data and training",
-        panels=[RecipePanel()],
-        inches=(13.0, 6.0),
-        source=Source.SETTINGS,
-    ),
-    Figure(
-        name="robustness/fig1a",
-        title="accuracy on ImageNet",
-        panels=[WidthPanel(measure="accuracy", curves=curves.IMAGENET_NETWORKS)],
-        claims=("F01",),
-    ),
-    Figure(
-        name="robustness/fig1b",
-        title="accuracy on CIFAR-10, true and random labels",
-        panels=[
-            WidthPanel(measure="accuracy", curves=curves.CIFAR, title="test"),
-            WidthPanel(measure="accuracy", curves=curves.CIFAR, title="training", split="train"),
-        ],
-        claims=("F01", "F02"),
-    ),
-    Figure(
-        name="robustness/fig1c",
-        title="accuracy of AlexNets with three initialisations",
-        panels=[WidthPanel(measure="accuracy", curves=curves.NORMAL_INITIALIZERS)],
-        claims=("F01",),
-    ),
+    *first_figures("robustness", training_panel=True),
     Figure(
         name="robustness/fig2",
         title="ResNet18s, and AlexNets of two initialisations, each layer ablated alone",
@@ -93,12 +65,7 @@ _MAIN = (
 )
 
 _APPENDIX = (
-    Figure(
-        name="robustness/figA1",
-        title="trainable parameters",
-        panels=parameter_panels(),
-        source=Source.SETTINGS,
-    ),
+    parameters_figure("robustness/figA1"),
     Figure(
         name="robustness/figB2",
         title="correlations in the layers of AlexNets",
