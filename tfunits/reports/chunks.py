@@ -21,7 +21,7 @@ from tfunits.statistics import (
 )
 
 # Chunks larger than W over this overlap too much to be independent (DESIGN section 6).
-_LARGEST_SHARE = 4
+LARGEST_SHARE = 4
 
 
 def chunk_table(record: RunRecord) -> pd.DataFrame:
@@ -232,7 +232,7 @@ def fit_chunk_power_law(
         raise UserError(f"records: expected one width, received {sorted({errors.width for errors in training})}")
     sizes = training[0].sizes
     first = first_at_most(sizes, np.mean([errors.errors for errors in training], axis=0), FITTED_ERROR)
-    chosen = [i for i, size in enumerate(sizes) if first is not None and first <= size <= sizes[-1] / _LARGEST_SHARE]
+    chosen = [i for i, size in enumerate(sizes) if first is not None and first <= size <= sizes[-1] / LARGEST_SHARE]
     if len(chosen) < 2:
         raise UserError(
             f"--steps=chunks: expected two chunk sizes from w* to a quarter of the layer, received w* = {first} "

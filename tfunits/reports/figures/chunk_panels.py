@@ -7,9 +7,9 @@ import matplotlib.axes
 import numpy as np
 import pandas as pd
 
+from tfunits.reports.chunks import LARGEST_SHARE
 from tfunits.reports.figures.chunk_tables import (
     CHUNKS,
-    LARGEST_SHARE,
     NETWORKS,
     bias_variance_table,
     dynamics_table,

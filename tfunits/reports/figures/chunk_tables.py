@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tfunits.configs import NETWORK, MeasureConfig, UserError
-from tfunits.reports.chunks import fit_chunk_power_law, fit_width_power_law, fitting_width, limit_error
+from tfunits.reports.chunks import LARGEST_SHARE, fit_chunk_power_law, fit_width_power_law, fitting_width, limit_error
 from tfunits.reports.dynamics import tabulate_dynamics
 from tfunits.reports.figures.runs import Runs
 from tfunits.reports.records import RunRecord
@@ -18,8 +18,6 @@ from tfunits.statistics import FITTED_ERROR, PowerLawInterval, bias_variance, fi
 
 # Rows of tables: whole networks by the width of their last hidden layer, and chunks of the widest ones by their size.
 NETWORKS, CHUNKS = "networks", "chunks"
-# Chunks larger than the layer's width over this overlap too much to be independent (DESIGN section 6).
-LARGEST_SHARE = 4
 _RECONSTRUCTED = ("r2", "correlation", "held_out_r2", "held_out_correlation")
 
 
@@ -317,6 +315,11 @@ def first_fitted_epoch(table: pd.DataFrame, chunk: int = 0, error: float = 0.0) 
     return first_at_most(part["epoch"], part["value"], error)
 
 
+def up_to_margin(outputs: np.ndarray) -> np.ndarray:
+    """Outputs [..., classes]; single scores only up to the margin of the hinge loss, beyond which they grow freely."""
+    return np.clip(outputs, -1, 1) if outputs.shape[-1] == 1 else outputs
+
+
 def bias_variance_table(runs: Runs, loss: str = "squared", split: str = "test") -> pd.DataFrame:
     """Bias and variance over the seeds of every width; of scores of the hinge loss as far as their margin, in [-1, 1].
 
@@ -339,10 +342,7 @@ def bias_variance_table(runs: Runs, loss: str = "squared", split: str = "test") 
         if len(records) < 2:
             continue
         stored = [record.outputs(split) for record in records]
-        outputs = np.stack([outputs for outputs, _ in stored])
-        if outputs.shape[-1] == 1:
-            # The hinge loss leaves scores free beyond their margin, where they grow without meaning.
-            outputs = np.clip(outputs, -1, 1)
+        outputs = up_to_margin(np.stack([outputs for outputs, _ in stored]))
         found = bias_variance(outputs, stored[0][1], loss)
         for part in ("bias", "variance", "loss"):
             row = {"width": width, "size": size, "networks": len(records), "part": part}

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tfunits.configs import UserError
-from tfunits.reports.chunks import fit_chunk_sizes
-from tfunits.reports.figures.chunk_tables import LARGEST_SHARE
+from tfunits.reports.chunks import LARGEST_SHARE, fit_chunk_sizes
 from tfunits.reports.figures.recipes import Recipe, chunk_error, reconstruction_number
 from tfunits.reports.figures.verdicts import Verdict
 from tfunits.reports.records import RunRecord

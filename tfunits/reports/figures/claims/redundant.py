@@ -13,8 +13,7 @@ import numpy as np
 from scipy import stats
 
 from tfunits.configs import UserError
-from tfunits.reports.chunks import fit_width_power_law
-from tfunits.reports.figures.chunk_tables import LARGEST_SHARE
+from tfunits.reports.chunks import LARGEST_SHARE, fit_width_power_law
 from tfunits.reports.figures.claims.clones import (
     ABOUT,
     CIFAR,
@@ -431,7 +430,7 @@ def _clones_after_the_peak(recipe: Recipe, margins: Margins) -> list[Verdict]:
     if refused:
         return [cannot_tell(check, refused) for check in checks]
     widths = np.array(list(recipe.by_width))
-    stacks = [_counted(np.stack([output for output, _ in outputs[w]])) for w in widths]
+    stacks = [up_to_margin(np.stack([output for output, _ in outputs[w]])) for w in widths]
     peak = widths[np.argmax([bias_variance(s, outputs[w][0][1]).variance for s, w in zip(stacks, widths, strict=True)])]
     drawn = np.stack([bootstrap_variance(stack, seed=int(w)) for stack, w in zip(stacks, widths, strict=True)])
     peaks = widths[drawn.argmax(axis=0)]
@@ -445,11 +444,6 @@ def _clones_after_the_peak(recipe: Recipe, margins: Margins) -> list[Verdict]:
                        networks=widest, low=-math.log2(ABOUT), high=math.log2(ABOUT), margins=margins),
     ]  # fmt: skip
     return [dataclasses.replace(verdict, numbers={**verdict.numbers, **beside}) for verdict in found]
-
-
-def _counted(outputs: np.ndarray) -> np.ndarray:
-    """Outputs [networks, examples, classes] as far as they mean anything: scores of the hinge loss up to its margin."""
-    return np.clip(outputs, -1, 1) if outputs.shape[-1] == 1 else outputs
 
 
 def _draw_rows(errors: np.ndarray, num_samples: int, seed: int) -> np.ndarray:
