@@ -14,6 +14,7 @@ from scipy import stats
 
 from tfunits.configs import UserError
 from tfunits.reports.chunks import LARGEST_SHARE, fit_width_power_law
+from tfunits.reports.figures.chunk_tables import up_to_margin
 from tfunits.reports.figures.claims.clones import (
     ABOUT,
     CIFAR,
