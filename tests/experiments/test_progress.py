@@ -29,16 +29,19 @@ def clock() -> Clock:
 
 
 def test_runs_are_counted_by_what_became_of_them(clock):
-    progress = Progress(4, finished=3, failed=1, clock=clock)
+    progress = Progress(4, finished=3, diverged=1, clock=clock)
     one, two = make_batch("a", "b", hours=1), make_batch("c", "d", hours=1)
     progress.expect([one, two])
-    assert str(progress) == "3 done, 0 running, 1 failed, 4 left"
+    assert str(progress) == "3 done, 0 running, 0 failed, 1 diverged, 4 left"
     progress.start(one)
-    assert str(progress) == "3 done, 2 running, 1 failed, 2 left"
+    assert str(progress) == "3 done, 2 running, 0 failed, 1 diverged, 2 left"
     clock.now = 60.0
     progress.end(one, {"a": "finished", "b": "diverged"})
-    assert str(progress) == "4 done, 0 running, 2 failed, 2 left, about 1 min to go"
+    assert str(progress) == "4 done, 0 running, 0 failed, 2 diverged, 2 left, about 1 min to go"
     assert progress.num_left == 2
+    progress.start(two)
+    progress.end(two, {"c": "failed"})
+    assert str(progress) == "4 done, 0 running, 2 failed, 2 diverged, 0 left, about 0 s to go"
 
 
 def test_time_left_follows_work_and_not_counts(clock):
@@ -89,9 +92,22 @@ def test_runs_of_a_batch_end_one_by_one(clock):
     progress.start(batch)
     for name in "ab":
         progress.end_run(batch, name, "finished")
-    assert (progress.num_done, progress.num_left) == (2, 2)
+    assert (progress.count("finished"), progress.num_left) == (2, 2)
     progress.end(batch, dict.fromkeys("abcd", "finished"))
-    assert (progress.num_done, progress.num_left, progress.num_failed) == (4, 0, 0)
+    assert (progress.count("finished"), progress.num_left, progress.count("failed")) == (4, 0, 0)
+
+
+def test_of_a_run_that_is_tried_once_more_the_last_counts(clock):
+    progress = Progress(2, clock=clock)
+    batch = make_batch("a", "b", hours=1)
+    progress.expect([batch])
+    progress.start(batch)
+    progress.end_run(batch, "a", "failed")
+    progress.give_back(batch)
+    progress.start(batch)
+    assert str(progress).startswith("0 done, 2 running, 1 failed, 0 left")
+    progress.end(batch, dict.fromkeys("ab", "finished"))
+    assert (progress.count("finished"), progress.count("failed"), progress.num_left) == (2, 0, 0)
 
 
 def test_a_batch_whose_worker_is_lost_waits_again(clock):

@@ -87,7 +87,7 @@ def test_a_killed_node_loses_nothing_and_nothing_is_run_twice(tmp_path: pathlib.
         cluster.shutdown()
     assert states == {run.name: "finished" for run in run_dirs}
     assert [count_epochs(run) for run in run_dirs] == [EPOCHS] * len(configs)
-    assert (progress.num_done, progress.num_failed) == (len(configs), 0)
+    assert (progress.count("finished"), progress.count("failed")) == (len(configs), 0)
     # The node was killed while it trained; one run's process is another now, and it alone.
     assert len(progress.interrupted) == 2
     moved = [run.name for run, pid, _ in progress.interrupted if run.status()["pid"] != pid]

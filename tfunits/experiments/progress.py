@@ -1,5 +1,6 @@
 """How far a grid is: in place on a terminal, elsewhere a line now and then."""
 
+import collections
 import contextlib
 import dataclasses
 import sys
@@ -37,7 +38,7 @@ class Progress:
     Args:
       left: runs that are to be carried out.
       finished: runs that were finished before.
-      failed: runs that had diverged before.
+      diverged: runs that had diverged before.
       clock: of seconds.
       out: for lines.
     """
@@ -47,15 +48,16 @@ class Progress:
         left: int,
         *,
         finished: int = 0,
-        failed: int = 0,
+        diverged: int = 0,
         clock: Callable[[], float] = time.monotonic,
         out: TextIO | None = None,
     ) -> None:
-        self.num_done, self.num_failed = finished, failed
-        self.num_runs = finished + failed + left
+        self._ended_before = collections.Counter(finished=finished, diverged=diverged)
+        self.num_runs = finished + diverged + left
+        # Of a run that is tried once more the last counts.
+        self._states: dict[str, str] = {}
         self._waiting_work = 0.0
         self._running: dict[int, _Running] = {}
-        self._ended_before: dict[int, set[str]] = {}
         self._done_work = self._done_seconds = 0.0
         self._clock, self._out = clock, out
         self._last_line = clock()
@@ -68,7 +70,7 @@ class Progress:
             if sys.stderr.isatty() and self.num_left > 1:
                 self._bar = stack.enter_context(
                     tqdm(
-                        total=self.num_runs, initial=self.num_done + self.num_failed, bar_format="{desc} |{bar}|",
+                        total=self.num_runs, initial=self.num_runs - self.num_left, bar_format="{desc} |{bar}|",
                         dynamic_ncols=True, file=sys.stderr, leave=False,
                     )
                 )  # fmt: skip
@@ -83,10 +85,14 @@ class Progress:
         """Runs that a worker has."""
         return sum(len(running.left) for running in self._running.values())
 
+    def count(self, state: str) -> int:
+        """Runs that have ended so, those that had before included."""
+        return self._ended_before[state] + sum(found == state for found in self._states.values())
+
     @property
     def num_left(self) -> int:
         """Runs that have not ended, those that are running included."""
-        return self.num_runs - self.num_done - self.num_failed
+        return self.num_runs - self._ended_before.total() - len(self._states)
 
     def expect(self, batches: Sequence[Batch]) -> None:
         """What launchers are about to carry out."""
@@ -103,10 +109,8 @@ class Progress:
         return id(batch) in self._running
 
     def give_back(self, batch: Batch) -> None:
-        """A worker was lost, and its batch waits again; runs of it that had ended are not counted twice."""
-        running = self._running.pop(id(batch))
-        self._waiting_work += running.work
-        self._ended_before[id(batch)] = set(batch.names) - set(running.left)
+        """A worker was lost, and its batch waits again."""
+        self._waiting_work += self._running.pop(id(batch)).work
 
     def end_run(self, batch: Batch, name: str, state: str) -> None:
         """One run of a batch has ended."""
@@ -115,11 +119,9 @@ class Progress:
         self._done_seconds += self._clock() - running.since
         running.since = self._clock()
         running.left.remove(name)
-        if name not in self._ended_before.get(id(batch), ()):
-            self.num_done += state == "finished"
-            self.num_failed += state != "finished"
-            if self._bar is not None:
-                self._bar.update()
+        if name not in self._states and self._bar is not None:
+            self._bar.update()
+        self._states[name] = state
         if self._bar is None and self.num_left and self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = self._clock()
             print(f"grid: {self}", file=self._out, flush=True)
@@ -151,8 +153,11 @@ class Progress:
 
     def __str__(self) -> str:
         """Counts, and the time left."""
-        parts = [f"{self.num_done:,} done", f"{self.num_running:,} running", f"{self.num_failed:,} failed"]
-        parts.append(f"{self.num_left - self.num_running:,} left")
+        ended = {state: self.count(state) for state in ("finished", "diverged", "failed")}
+        parts = [f"{ended['finished']:,} done", f"{self.num_running:,} running", f"{ended['failed']:,} failed"]
+        if ended["diverged"]:
+            parts.append(f"{ended['diverged']:,} diverged")
+        parts.append(f"{max(0, self.num_left - self.num_running):,} left")
         seconds = self.seconds_left()
         return ", ".join(parts) + (f", about {format_seconds(seconds)} to go" if seconds is not None else "")
 

@@ -97,7 +97,7 @@ def _carry_out(
     _print_settled(runs, settled)
     jobs = [job for job in _list_jobs(runs) if job.name not in settled]
     diverged = sum(state == "diverged" for state in settled.values())
-    with Progress(len(jobs), finished=len(settled) - diverged, failed=diverged).shown() as progress:
+    with Progress(len(jobs), finished=len(settled) - diverged, diverged=diverged).shown() as progress:
         return settled | LAUNCHERS[execution.launcher](jobs, execution, progress, strategy=strategy)
 
 
