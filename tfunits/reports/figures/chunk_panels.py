@@ -33,7 +33,7 @@ _SHADE = {"color": "grey", "alpha": 0.13, "lw": 0}
 _LEGEND_SIZE = 6
 _CAP_SIZE = 2
 _DRAWN = {NETWORKS: ("o-", "networks"), CHUNKS: ("s--", "chunks of the widest")}
-_WIDTH_LABEL = "units of the last hidden layer, or of the chunk"
+_WIDTH_LABEL = "units of the last layer or chunk"
 
 
 def _join(parts: Sequence[pd.DataFrame], curves: Sequence[Curve]) -> pd.DataFrame:
