@@ -23,7 +23,7 @@ PROGRAM = pathlib.Path(__file__).parents[1] / "run_experiments.py"
 def main() -> None:
     """Run both sides, print their best rates and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=30, help="of the grid")
+    parser.add_argument("--networks", type=int, default=150, help="of the grid")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", default="train")
     parser.add_argument("--size", type=float, default=1.0)
