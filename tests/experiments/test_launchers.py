@@ -1,10 +1,13 @@
 """Where batches of a grid are carried out: parts of it, how many workers, and workers that die."""
 
 import importlib
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
+import types
 
 import pytest
 from tiny_runs import carry_out, make_config, start
@@ -167,6 +170,36 @@ def test_ray_that_is_not_installed_is_named_in_one_line(tmp_path, monkeypatch):
         LAUNCHERS["ray"]([], ExecutionConfig(launcher="ray"), None)
 
 
+class FakeProcess:
+    """A process that is alive when it is asked so often."""
+
+    def __init__(self, sentinel: str, looks: int) -> None:
+        self.sentinel, self.looks, self.pid = sentinel, looks, 0
+
+    def is_alive(self) -> bool:
+        self.looks -= 1
+        return self.looks >= 0
+
+    def kill(self) -> None: ...
+
+    def join(self) -> None: ...
+
+
+def test_while_workers_stop_nobody_listens_to_one_that_has_died(monkeypatch):
+    """Its sentinel is always ready: waiting for it would not wait."""
+    waited = []
+    monkeypatch.setattr(local, "wait", lambda objects, seconds: waited.append(list(objects)) or [])
+    workers = local._Workers([], ExecutionConfig(), None, Roomy(8), 2)
+    for slot, (name, looks) in enumerate((("dead", 0), ("alive", 3))):
+        connection, _ = multiprocessing.Pipe()
+        process = FakeProcess(name, looks)
+        workers._workers[slot] = types.SimpleNamespace(slot=slot, batch=None, connection=connection, process=process)
+    with workers:
+        pass
+    assert len(waited) == 3
+    assert all("alive" in objects and "dead" not in objects for objects in waited)
+
+
 def test_a_shard_is_carried_out_alone_and_reports_no_table(tmp_path, capsys):
     configs = [make_config(seed=seed, epochs=0) for seed in range(3)]
     assert carry_out(tmp_path, *configs, shard="1/3", steps=("train",)) == 0
@@ -235,8 +268,6 @@ def test_no_worker_outlives_the_command_and_runs_are_marked(tmp_path, number):
 
 
 def wait_until(happened, seconds: float = 120) -> None:
-    import time
-
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "nothing happened"

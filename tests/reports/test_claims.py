@@ -26,9 +26,9 @@ IDS = [
     *(f"F{n:02}" for n in range(1, 32) if n not in (5, 12, 26)), *(f"V{n:02}" for n in range(1, 15)), "R13", "R18"
 ]  # fmt: skip
 
-C, I = {"dataset": "cifar10"}, {"dataset": "imagenet2012"}  # noqa: E741
-ALEXNET, RESNET56 = {"model": "alexnet", **C}, {"model": "resnet56", **C}
-RESNET18, INCEPTION = {"model": "resnet18", **I}, {"model": "inception_v3", **I}
+CIFAR, IMAGENET = {"dataset": "cifar10"}, {"dataset": "imagenet2012"}
+ALEXNET, RESNET56 = {"model": "alexnet", **CIFAR}, {"model": "resnet56", **CIFAR}
+RESNET18, INCEPTION = {"model": "resnet18", **IMAGENET}, {"model": "inception_v3", **IMAGENET}
 SMALL = {"model": "mlp", "dataset": "uncorrelated10"}
 LARGE = {"model": "mlp", "dataset": "uncorrelated10000"}
 RANDOM = {"random_labels": True}
@@ -446,7 +446,7 @@ def test_images_of_thin_networks(tmp_path):
     def draw(root, reverse: bool) -> Runs:
         records = []
         for model, seed, thin in itertools.product(taps_of, range(3), (True, False)):
-            config = resolve({"model": model, **I, "size": 0.25 if thin else 1.0, "seed": seed})
+            config = resolve({"model": model, **IMAGENET, "size": 0.25 if thin else 1.0, "seed": seed})
             run_dir = RunDir.of(config, root)
             for tap in taps_of[model]:
                 varies_less = tap not in ("conv4", "mixed_17x17x768a")

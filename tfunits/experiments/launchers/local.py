@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from tfunits.artifacts import RunDir
 from tfunits.configs import ExecutionConfig, UserError, reject
 from tfunits.experiments.jobs import Batch, Job, batch_jobs
 from tfunits.experiments.launchers.machine import Machine, look_at_machine
-from tfunits.experiments.launchers.task import prepare
+from tfunits.experiments.launchers.task import SECONDS_TO_STOP, prepare
 from tfunits.experiments.launchers.worker import ENDED, LINE, RUN_ENDED, work
 from tfunits.experiments.progress import Progress
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _CORES_OF_A_WORKER = 2
 _ATTEMPTS = 2
 _SECONDS_BETWEEN_LOOKS = 1.0
-# A step of the widest networks on one core, and the checkpoint that is being written.
-_SECONDS_TO_STOP = 60
 
 
 def launch(
@@ -139,11 +137,15 @@ class _Workers:
             elif worker.process.is_alive():
                 worker.process.terminate()
         try:
-            end = time.monotonic() + _SECONDS_TO_STOP
-            while time.monotonic() < end and any(w.process.is_alive() for w in self._workers.values()):
+            end = time.monotonic() + SECONDS_TO_STOP
+            # One that has died is always ready, so that nobody would wait for the others.
+            while time.monotonic() < end and (alive := [w for w in self._workers.values() if w.process.is_alive()]):
                 # What is refused now is not what ended it.
                 with contextlib.suppress(UserError):
-                    self._listen()
+                    self._listen(alive)
+            for worker in self._workers.values():
+                with contextlib.suppress(UserError):
+                    self._read(worker)
         finally:
             for worker in self._workers.values():
                 worker.process.kill()
@@ -155,7 +157,7 @@ class _Workers:
         """Name of a run -> its state, when all have ended."""
         while self._waiting or any(worker.batch for worker in self._workers.values()):
             self._share_out()
-            self._listen()
+            self._listen(self._workers.values())
             self._replace_dead()
             self._progress.tick()
         return self._states
@@ -199,10 +201,10 @@ class _Workers:
             return None
         return ",".join(names[(slot * each + i) % len(names)] for i in range(each))
 
-    def _listen(self) -> None:
-        """Wait for something to happen, and read what workers have sent."""
-        connections = {worker.connection: worker for worker in self._workers.values()}
-        sentinels = [worker.process.sentinel for worker in self._workers.values()]
+    def _listen(self, workers: Collection[_Worker]) -> None:
+        """Wait for something to happen to some workers, and read what they have sent."""
+        connections = {worker.connection: worker for worker in workers}
+        sentinels = [worker.process.sentinel for worker in workers]
         for ready in wait([*connections, *sentinels], _SECONDS_BETWEEN_LOOKS):
             if ready in connections:
                 self._read(connections[ready])

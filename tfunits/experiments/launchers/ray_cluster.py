@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from tfunits.artifacts import RunDir
 from tfunits.configs import ExecutionConfig, UserError
 from tfunits.experiments.jobs import Batch, Job, batch_jobs
-from tfunits.experiments.launchers.task import CarryOut, confine, prepare
+from tfunits.experiments.launchers.task import SECONDS_TO_STOP, CarryOut, confine, prepare
 from tfunits.experiments.progress import Progress
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _RETRIES = 5
 _SECONDS_BETWEEN_LOOKS = 1.0
 _REACHED_WITHIN_SECONDS = 10
-_SECONDS_TO_STOP = 60
 
 
 def launch(
@@ -196,7 +195,7 @@ class _Tasks:
         for reference in references:
             self._ray.cancel(reference, force=False)
         if references:
-            self._ray.wait(list(references), num_returns=len(references), timeout=_SECONDS_TO_STOP)
+            self._ray.wait(list(references), num_returns=len(references), timeout=SECONDS_TO_STOP)
         for reference in references:
             self._mark(self._batches[reference], "interrupted", "stopped by the user; the same command continues")
 

@@ -13,6 +13,8 @@ from tfunits.experiments.jobs import Batch
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# To stop in: a step of the widest networks on one core, and the checkpoint that is being written.
+SECONDS_TO_STOP = 60
 # (a batch, what is told the name and state of every run that ends) -> name of a run -> its state.
 CarryOut = Callable[[Batch, Callable[[str, str], None] | None], dict[str, str]]
 

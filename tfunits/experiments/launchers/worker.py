@@ -12,10 +12,8 @@ from typing import Any
 
 from tfunits.configs import ExecutionConfig, UserError
 from tfunits.console import EXIT_STOPPED
-from tfunits.experiments.launchers.task import confine, prepare
+from tfunits.experiments.launchers.task import SECONDS_TO_STOP, confine, prepare
 
-# After it the process that started this one is gone for good, and a batch that hears no signal is cut off.
-_SECONDS_TO_STOP = 60
 # What a worker sends: a line for one of the streams; the name and state of a run that has ended; the states of a
 # batch's runs; why nothing can go on.
 LINE, RUN_ENDED, ENDED, REFUSED = "line", "run_ended", "ended", "refused"
@@ -61,7 +59,8 @@ def _follow_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_SECONDS_TO_STOP)
+        # A batch that hears no signal is cut off.
+        time.sleep(SECONDS_TO_STOP)
         os._exit(EXIT_STOPPED)
 
 

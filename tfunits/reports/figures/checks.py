@@ -185,55 +185,45 @@ def same_at_each_width(first: Line | Missing, second: Line | Missing, letter: st
 
 def greater_at_each_width(first: Line | Missing, second: Line | Missing, letter: str, margins: Margins) -> Verdict:
     """X of the first line > that of the second at every width that both have."""
-    return of_lines(
-        f"{letter} greater at each width",
-        (first, second),
-        letter,
-        lambda one, other: all_of(
-            "",
-            [
-                decide_greater(f"at {_width(w)}", one.values(letter, w), than=other.values(letter, w), margins=margins)
-                for w in common_widths(one, other)
-            ],
-            margins=margins,
-        ),
-    )
+    return _at_each_width(decide_greater, "greater", (first, second), letter, margins)
 
 
 def less_at_each_width(first: Line | Missing, second: Line | Missing, letter: str, margins: Margins) -> Verdict:
     """X of the first line < that of the second at every width that both have."""
-    return of_lines(
-        f"{letter} less at each width",
-        (first, second),
-        letter,
-        lambda one, other: all_of(
-            "",
-            [
-                decide_less(f"at {_width(w)}", one.values(letter, w), than=other.values(letter, w), margins=margins)
-                for w in common_widths(one, other)
-            ],
-            margins=margins,
-        ),
-    )
+    return _at_each_width(decide_less, "less", (first, second), letter, margins)
+
+
+def _at_each_width(
+    decide: Callable[..., Verdict], word: str, lines: tuple[Line | Missing, ...], letter: str, margins: Margins
+) -> Verdict:
+    def decide_all(one: Line, other: Line) -> Verdict:
+        each = [
+            decide(f"at {_width(w)}", one.values(letter, w), than=other.values(letter, w), margins=margins)
+            for w in common_widths(one, other)
+        ]
+        return all_of("", each, margins=margins)
+
+    return of_lines(f"{letter} {word} at each width", lines, letter, decide_all)
 
 
 def greater_mean(first: Line | Missing, second: Line | Missing, letter: str, margins: Margins) -> Verdict:
     """X of the first line, averaged over widths, > that of the second."""
-    return of_lines(
-        f"{letter} greater on average",
-        (first, second),
-        letter,
-        lambda one, other: decide_greater("", one.means(letter), than=other.means(letter), margins=margins),
-    )
+    return _mean(decide_greater, "greater", (first, second), letter, margins)
 
 
 def less_mean(first: Line | Missing, second: Line | Missing, letter: str, margins: Margins) -> Verdict:
     """X of the first line, averaged over widths, < that of the second."""
+    return _mean(decide_less, "less", (first, second), letter, margins)
+
+
+def _mean(
+    decide: Callable[..., Verdict], word: str, lines: tuple[Line | Missing, ...], letter: str, margins: Margins
+) -> Verdict:
     return of_lines(
-        f"{letter} less on average",
-        (first, second),
+        f"{letter} {word} on average",
+        lines,
         letter,
-        lambda one, other: decide_less("", one.means(letter), than=other.means(letter), margins=margins),
+        lambda one, other: decide("", one.means(letter), than=other.means(letter), margins=margins),
     )
 
 
