@@ -67,6 +67,13 @@ def test_several_workers_get_their_shares_and_no_batch_is_long() -> None:
     assert [len(batch) for batch in make_batches(given[:10], num_workers=3)] == [4, 4, 2]
 
 
+def test_several_workers_do_not_part_what_one_compiles_where_there_is_enough_for_all() -> None:
+    given = [make_config(seed=seed, size=size) for size in (0.25, 0.5, 1, 2) for seed in range(2)]
+    assert [len(batch) for batch in make_batches(given, num_workers=2)] == [1] * 8
+    given += [make_config(seed=seed, size=size, random_labels=True) for size in (0.25, 0.5, 1, 2) for seed in range(2)]
+    assert [len(batch) for batch in make_batches(given, num_workers=2)] == [2] * 8
+
+
 @pytest.mark.parametrize(
     "fields", [{"dataset": "digits_parity"}, {"data_seed": 1}, {"size": 0.5}, {"epochs": 3}, {"k": 2.0}], ids=str
 )

@@ -16,12 +16,12 @@ _SEEDS = 2
 
 
 def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The small form of a grid: embedded data, at most their short recipe's epochs, sizes up to 1, two seeds.
+    """The small form of a grid: embedded data, at most half their short recipe's epochs, sizes up to 1, two seeds.
 
     Data that are not embedded become those that the network has by default; what only they know is left out. The two
     seeds are the first two that are given, a single one and the next, or 0 and 1; a user's own network, which is not
     trained, needs none. Random labels have no more epochs than true ones. Ablations take the first kind of unit that
-    is given, in one random order unless `draws` or `standard_error` say otherwise.
+    is given, in one random order unless `draws` or `standard_error` say otherwise. Every figure takes hours so, not days.
 
     Args:
       combinations: field -> value, of every run; runs that become the same one stand there once more.
@@ -33,7 +33,7 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Example:
       >>> shrink([{"model": "resnet18", "dataset": "imagenet2012", "size": 4.0, "seed": 3}])[0]
-      {'model': 'resnet18', 'size': 1.0, 'seed': 3, 'draws': 1}
+      {'model': 'resnet18', 'size': 1.0, 'seed': 3, 'draws': 1, 'epochs': 5}
     """
     given = [combination["seed"] for combination in combinations if combination.get("seed") is not None]
     following = range(given[-1] + 1, min(given[-1] + _SEEDS, LARGEST_SEED) + 1) if given else ()
@@ -61,7 +61,7 @@ def _shrink(combination: Mapping[str, Any], config: ExperimentConfig) -> dict[st
         small["ablation_unit"] = small["ablation_unit"][:1]
     # Random labels take six times as long to be learnt; a small form shows what is drawn, not that they are.
     others = {name: value for name, value in small.items() if name not in ("epochs", "random_labels")}
-    short = resolve(others).training.epochs
+    short = -(-resolve(others).training.epochs // 2)
     if small.get("epochs", resolve(small).training.epochs) > short:
         small["epochs"] = short
     return small
