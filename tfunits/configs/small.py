@@ -21,7 +21,7 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Data that are not embedded become those that the network has by default; what only they know is left out. The two
     seeds are the first two that are given, a single one and the next, or 0 and 1; a user's own network, which is not
     trained, needs none. Random labels have no more epochs than true ones. Ablations take the first kind of unit that
-    is given, in one random order unless `draws` or `standard_error` say otherwise. Every figure takes hours so, not days.
+    is given, in one random order unless `draws` or `standard_error` say otherwise.
 
     Args:
       combinations: field -> value, of every run; runs that become the same one stand there once more.
