@@ -25,6 +25,7 @@ def test_training_is_three_passes_an_example_and_one_to_validate():
     assert estimate().training_flops == forward * 3 * (3 * 1000 + 1000)
     assert estimate().parameters == 1666
     assert estimate(steps=("report",)).training_flops == estimate(epochs=0).training_flops == 0
+    assert estimate(steps=("report",)).setup_seconds == 0 < estimate(steps=("chunks",)).setup_seconds
 
 
 def test_measuring_grows_with_what_is_measured():

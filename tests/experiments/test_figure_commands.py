@@ -109,6 +109,18 @@ def test_settings_need_no_runs(tmp_path, monkeypatch, drawn):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_plan_of_a_figure_of_settings_says_that_nothing_is_run(tmp_path, monkeypatch, capsys):
+    for source, expected in (
+        (Source.SETTINGS, "drawn of the settings of 4 runs; none of them is run"),
+        (Source.MEASURES, "4 runs in"),
+    ):
+        define(monkeypatch, source=source)
+        assert carry_out_requests([dataclasses.replace(ask(tmp_path), plan=True)]) == 0
+        out = capsys.readouterr().out
+        assert expected in out
+        assert ("cost" in out) == (source == Source.MEASURES)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
 def test_damaged_images_of_one_run_are_named_and_the_others_are_drawn(tmp_path, monkeypatch, drawn, content, capsys):
     define(monkeypatch, source=Source.IMAGES)

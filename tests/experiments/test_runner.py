@@ -12,7 +12,7 @@ from tiny_runs import carry_out, make_config, measure_names, read_weights, save_
 import tfunits
 from tfunits import experiments, reports
 from tfunits.artifacts import RunDir
-from tfunits.configs import as_dict, resolve
+from tfunits.configs import UserError, as_dict, resolve
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +188,16 @@ class TestBadRuns:
         assert set(reports.load(tmp_path)["run"]) == {good_dir.name}
         with pytest.raises(ValueError, match="run_or_file: expected a run that kept its weights"):
             tfunits.load(str(bad_dir.path))
+
+    def test_a_report_of_runs_that_are_not_there_makes_none(self, copied, tmp_path, capsys):
+        there, missing = make_config(), [make_config(seed=seed) for seed in (1, 2)]
+        assert carry_out(copied, there, *missing, steps=("report",)) == 1
+        name = RunDir.of(missing[0], copied).name
+        assert f"left out: {name} and 1 more: missing; without --steps=report" in capsys.readouterr().err
+        assert [path.name for path in copied.glob("*/config.json")] == ["config.json"]
+        with pytest.raises(UserError, match="--run_root: expected measured runs, received .* without any of this grid"):
+            carry_out(tmp_path / "empty", *missing, steps=("report",))
+        assert not (tmp_path / "empty").exists()
 
     def test_measuring_without_training_fails_in_one_line(self, tmp_path, capsys):
         config = make_config()

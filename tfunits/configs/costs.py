@@ -90,8 +90,8 @@ def estimate_cost(config: ExperimentConfig, steps: Sequence[str] = facts.DEFAULT
 
     F are the operations of a forward pass for one example; half of a network lies behind its taps on average, and
     nothing that counts behind a single one; of an ablation's levels the first needs no pass and the last one a tap.
-    Early stopping is not foreseen. Steps other than train and measure are not counted, nor is a user's own network,
-    whose layers only its file knows.
+    Early stopping is not foreseen. Of steps other than train and measure only the setting up is counted, of reports not
+    even that; nor is a user's own network counted, whose layers only its file knows.
 
     Args:
       config: of the run.
@@ -128,7 +128,7 @@ def estimate_cost(config: ExperimentConfig, steps: Sequence[str] = facts.DEFAULT
         measuring_flops=int(network.flops * measured),
         activations=int(network.activations * (trained + measured)),
         layer_steps=network.num_layers * num_steps,
-        setup_seconds=_SECONDS_OF_A_LAYER * network.num_layers,
+        setup_seconds=_SECONDS_OF_A_LAYER * network.num_layers if set(steps) - {"report"} else 0.0,
         num_runs=1,
     )
 

@@ -573,6 +573,11 @@ class ExecutionConfig:
         if gpus and (self.num_devices or 1) > max(gpus, 1):
             raise reject("num_devices", self.num_devices, f"at most --gpus_per_task={gpus:g} devices")
 
+    @property
+    def only_reports(self) -> bool:
+        """Whether nothing is trained or measured: `--steps=report`."""
+        return set(self.steps or ()) == {"report"}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:

@@ -29,11 +29,6 @@ class Request:
     dataset_given: bool
     figure: str | None = None
 
-    @property
-    def only_reports(self) -> bool:
-        """Whether nothing is trained or measured: `--steps=report`."""
-        return set(self.execution.steps or ()) == {"report"}
-
     def describe_data(self) -> str:
         """The first lines of a run, one a network and data set: which data, and which the papers used."""
         return "\n".join(dict.fromkeys(self._describe(config) for config in self.experiments))
@@ -52,7 +47,7 @@ class Request:
 
     def check_data(self) -> None:
         """Raise `UserError` with the command that prepares it if a run's data set is not there and is to be read."""
-        if self.plan or self.only_reports:
+        if self.plan or self.execution.only_reports:
             return
         for config in self.experiments:
             if self.execution.download and config.data.dataset_facts.prepared in DOWNLOAD_HOSTS:

@@ -9,6 +9,7 @@ from tfunits import reports
 from tfunits.artifacts import RunDir
 from tfunits.configs import Cluster, ExperimentConfig, Request, UserError, estimate_cost, run_id
 from tfunits.experiments.drawn import is_visualized, read_drawn_run
+from tfunits.experiments.plan import plan_grid
 from tfunits.experiments.printing import export_results
 from tfunits.experiments.runner import run_grid
 from tfunits.reports import figures
@@ -17,6 +18,14 @@ from tfunits.reports.figures import Figure, Runs, Source
 _EXIT_FAILED = 1
 # Below --run_root.
 _FOLDER = "figures"
+
+
+def plan_figure(request: Request) -> None:
+    """Print what `carry_out_figure` would run, as `plan_grid` does; of settings alone nothing is run."""
+    if figures.FIGURES[request.figure].source == Source.SETTINGS:
+        print(f"{request.figure}: drawn of the settings of {len(request.experiments):,} runs; none of them is run")
+    else:
+        plan_grid(request.experiments, request.execution)
 
 
 def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
@@ -29,7 +38,7 @@ def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
     Returns: 0 if all is finished and drawn, else 1.
     """
     figure, code, further_code = figures.FIGURES[request.figure], 0, 0
-    if request.only_reports or figure.source == Source.SETTINGS:
+    if request.execution.only_reports or figure.source == Source.SETTINGS:
         _export(request)
     else:
         code = run_grid(request.experiments, request.execution, cluster=cluster)
@@ -119,7 +128,7 @@ def _draw(figure: Figure, request: Request) -> int:
     for problem in dict.fromkeys(left_out.values()):
         names = reports.name_runs(name for name, why in left_out.items() if why == problem)
         print(f"{figure.name}: left out: {names}: {problem}", file=sys.stderr, flush=True)
-    if request.only_reports and left_out:
+    if request.execution.only_reports and left_out:
         print(f"{figure.name}: without --steps=report, what is missing is run", file=sys.stderr, flush=True)
     reports.check_mixture(runs.records)
     folder = pathlib.Path(request.execution.run_root) / _FOLDER

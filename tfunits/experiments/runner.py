@@ -4,6 +4,7 @@ Nothing here imports TensorFlow: a process that only shares runs out, or finds t
 """
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from tfunits.configs import (
     Cluster,
     ExecutionConfig,
     ExperimentConfig,
+    UserError,
     estimate_cost,
     estimate_memory,
     parse_shard,
@@ -95,10 +97,11 @@ def _carry_out(
     runs = survey(take_part(experiments, execution), execution)
     settled = {run.run_dir.name: run.state for run in runs if run.is_settled}
     _print_settled(runs, settled)
-    jobs = [job for job in _list_jobs(runs) if job.name not in settled]
+    missing = _pass_over_missing(runs, execution) if execution.only_reports else {}
+    jobs = [job for job in _list_jobs(runs) if job.name not in settled | missing]
     diverged = sum(state == "diverged" for state in settled.values())
     with Progress(len(jobs), finished=len(settled) - diverged, diverged=diverged).shown() as progress:
-        return settled | LAUNCHERS[execution.launcher](jobs, execution, progress, strategy=strategy)
+        return settled | missing | LAUNCHERS[execution.launcher](jobs, execution, progress, strategy=strategy)
 
 
 def take_part(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> list[ExperimentConfig]:
@@ -144,6 +147,24 @@ def _print_settled(runs: Sequence[SurveyedRun], settled: Mapping[str, str]) -> N
             print(f"{label}: diverged when it was trained; skipped", flush=True)
         elif run.run_dir.name in settled:
             print(f"{label}: finished before{describe_other_version(run.run_dir)}", flush=True)
+
+
+def _pass_over_missing(runs: Sequence[SurveyedRun], execution: ExecutionConfig) -> dict[str, str]:
+    """Name of a run that has not begun -> "missing": a report makes no run directory.
+
+    Raises:
+      UserError: no run has begun.
+    """
+    missing = [run.run_dir.name for run in runs if run.state == "new"]
+    if len(missing) == len(runs):
+        raise UserError(
+            f"--run_root: expected measured runs, received {execution.run_root} without any of this grid; "
+            "without --steps=report they are run"
+        )
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        print(f"left out: {missing[0]}{others}: missing; without --steps=report it is run", file=sys.stderr, flush=True)
+    return dict.fromkeys(missing, "missing")
 
 
 def _print_end(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig, states: Mapping[str, str]) -> bool:
