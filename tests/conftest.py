@@ -28,6 +28,13 @@ def a_checkpoint_every_epoch():
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def graphs_of_a_module_are_freed():
+    """Else every collection of garbage walks through the graphs of thousands of tests."""
+    with training.forgetting_gradients():
+        yield
+
+
 @pytest.fixture(scope="session")
 def two_devices() -> tf.distribute.Strategy:
     """A MirroredStrategy on two logical CPU devices."""

@@ -55,24 +55,25 @@ def carry_out_batch(
       KeyboardInterrupt: passed on, with the run marked interrupted.
     """
     states, shared = {}, Shared()
-    for config, label in zip(configs, labels, strict=True):
-        run_dir = RunDir.of(config, execution.run_root)
-        run = Run(
-            config=config, execution=execution, run_dir=run_dir, strategy=strategy, deterministic=deterministic,
-            # Workers of a cluster compile for themselves, each run anew.
-            shared=shared if training.num_workers(strategy) == 1 else Shared(),
-        )  # fmt: skip
-        try:
-            with run_dir.claimed(config):
-                states[run_dir.name] = _carry_out(run, label)
-        except DamageError as error:
-            if training.num_workers(strategy) > 1:
-                raise
-            print(f"{label}: {error}", file=sys.stderr, flush=True)
-            states[run_dir.name] = "failed"
-        if when_ended:
-            when_ended(run_dir.name, states[run_dir.name])
-        shared.free()
+    with training.forgetting_gradients():
+        for config, label in zip(configs, labels, strict=True):
+            run_dir = RunDir.of(config, execution.run_root)
+            run = Run(
+                config=config, execution=execution, run_dir=run_dir, strategy=strategy, deterministic=deterministic,
+                # Workers of a cluster compile for themselves, each run anew.
+                shared=shared if training.num_workers(strategy) == 1 else Shared(),
+            )  # fmt: skip
+            try:
+                with run_dir.claimed(config):
+                    states[run_dir.name] = _carry_out(run, label)
+            except DamageError as error:
+                if training.num_workers(strategy) > 1:
+                    raise
+                print(f"{label}: {error}", file=sys.stderr, flush=True)
+                states[run_dir.name] = "failed"
+            if when_ended:
+                when_ended(run_dir.name, states[run_dir.name])
+            shared.free()
     # Networks hold cycles; without this a grid's memory grows by a network a batch.
     keras.backend.clear_session(free_memory=True)
     return states

@@ -6,6 +6,7 @@ from tfunits.training.engine import Averages, Totals, averaged_weights, make_eva
 from tfunits.training.exchange import broadcast_json, is_chief, is_lost_worker, num_workers
 from tfunits.training.feeding import steps_per_epoch
 from tfunits.training.fit import candidate_name, fit, fit_many, fit_once
+from tfunits.training.forgetting import forgetting_gradients
 from tfunits.training.losses import LOSSES, predicted_labels
 from tfunits.training.optimizers import OPTIMIZERS, Momentum, RMSProp, make_optimizer
 from tfunits.training.schedules import StepSchedule, learning_rates
@@ -34,6 +35,7 @@ __all__ = [
     "candidate_name",
     "device_names",
     "fit",
+    "forgetting_gradients",
     "is_chief",
     "is_lost_worker",
     "learning_rates",
