@@ -86,6 +86,21 @@ def test_what_cannot_be_measured_further_is_a_failure(tmp_path, monkeypatch, dra
     assert len(drawn) == 2
 
 
+def test_a_claim_is_given_the_runs_of_another_figure_in_the_same_root(tmp_path, monkeypatch, drawn):
+    judged = []
+    monkeypatch.setattr(figures, "report_claims", lambda figure, runs, folder: judged.append(runs) or ("", []))
+    other = make_config(epochs=0, model="fc5", dataset="digits_parity", size=1 / 64)
+    define(monkeypatch)
+    assert carry_out_requests([ask(tmp_path, other)]) == 0
+    for beside, expected in (("fc5", [other]), ("alexnet", []), (None, [])):
+        claim = dataclasses.replace(figures.CLAIMS["F16"], beside=beside)
+        monkeypatch.setitem(figures.CLAIMS, "F16", claim)
+        define(monkeypatch, claims=("F16",))
+        assert carry_out_requests([ask(tmp_path, CONFIGS[0])]) == 0
+        assert [record.config for record in judged[-1].beside] == expected
+        assert names(judged[-1]) == names(drawn[-1]) == [RunDir.of(CONFIGS[0], tmp_path).name]
+
+
 def test_of_a_part_of_the_grid_nothing_is_drawn(tmp_path, monkeypatch, drawn):
     define(monkeypatch, further=[{"draws": 1}])
     assert carry_out_requests([ask(tmp_path, steps=("train",), shard="1/4")]) == 0

@@ -11,7 +11,7 @@ from planted_runs import growing, make_runs, sloping
 from tfunits.artifacts import RunDir
 from tfunits.configs import MeasureConfig, VisualizationConfig, facts, resolve
 from tfunits.reports.drawings import DRAWN, drawing_file, write_drawing
-from tfunits.reports.figures import CLAIMS, FIGURES, Outcome, Runs, judge_claims
+from tfunits.reports.figures import CLAIMS, FIGURES, Outcome, Runs, judge, judge_claims
 from tfunits.reports.figures.checks import same_side
 from tfunits.reports.figures.choosing import choose_learning_rate
 from tfunits.reports.figures.claims import CONTRADICTIONS
@@ -290,6 +290,15 @@ def test_without_runs_no_claim_says_anything():
     for judgement in judge_claims(CLAIMS.values(), "made", nothing):
         assert (judgement.outcome, judgement.data) == (Outcome.CANNOT_TELL, ())
         assert judgement.verdicts[0].reason == "there are no such runs"
+
+
+def test_the_figure_of_perceptrons_is_compared_with_the_alexnets_beside_it():
+    runs, alexnets = make_runs(perceptrons(2.1)), make_runs([(ALEXNET, {"P": growing(2.5), "R": growing(2.5, 0.3)})])
+    figure = dataclasses.replace(FIGURES["frivolous/fig4d"], claims=("F01", "F16"))
+    for beside, expected in ((alexnets.records, Outcome.AGREES), ((), Outcome.CANNOT_TELL)):
+        judgements = judge(figure, dataclasses.replace(runs, beside=beside))
+        assert [j.outcome for j in judgements if j.claim.id == "F16"] == [expected]
+        assert all("AlexNet" not in verdict.check for j in judgements if j.claim.id == "F01" for verdict in j.verdicts)
 
 
 def test_blocks_of_inception_are_judged_as_they_are_drawn():

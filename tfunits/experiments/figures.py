@@ -80,6 +80,22 @@ def _read(figure: Figure, request: Request) -> tuple[Runs, dict[str, str]]:
     return Runs(records=records, measure=measure), missing | damaged
 
 
+def _read_beside(figure: Figure, runs: Runs, request: Request) -> Runs:
+    """The runs of a figure, with those of other figures in the same root that its claims speak of."""
+    networks = {figures.CLAIMS[name].beside for name in figure.claims} - {None}
+    own = {config.model.model for config in request.experiments}
+    if not networks - own:
+        return runs
+    begun = [
+        run_dir
+        for run_dir in reports.find_runs(request.execution.run_root)
+        if any(run_dir.name.startswith(f"{network}-") for network in networks - own)
+    ]
+    # Damaged ones are named where they are drawn.
+    found, _ = reports.read_runs(begun, runs.measure)
+    return dataclasses.replace(runs, beside=[record for record in found if record.accuracy])
+
+
 def _read_images(request: Request) -> tuple[Runs, dict[str, str]]:
     drawn, left_out = [], {}
     for config in request.experiments:
@@ -133,7 +149,7 @@ def _draw(figure: Figure, request: Request) -> int:
     reports.check_mixture(runs.records)
     folder = pathlib.Path(request.execution.run_root) / _FOLDER
     files = figures.draw_figure(figure, runs, folder)
-    claims, more = figures.report_claims(figure, runs, folder)
+    claims, more = figures.report_claims(figure, _read_beside(figure, runs, request), folder)
     print(f"figure:        {', '.join(map(str, [*files, *more]))}", flush=True)
     if claims:
         print(f"what the papers claim about it, and what these runs say:\n{claims}", flush=True)

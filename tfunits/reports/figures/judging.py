@@ -50,7 +50,7 @@ def judge_claims(
 
 def _judge_one(claim: Claim, figure: str, runs: Runs, margins: Margins) -> list[Judgement]:
     by_data: dict[tuple[str, ...], list[Verdict]] = {}
-    for verdict in claim.check(runs, margins):
+    for verdict in claim.check(runs.with_beside(claim.beside) if claim.beside else runs, margins):
         by_data.setdefault(tuple(sorted(verdict.data)), []).append(verdict)
     judgements = []
     for data, verdicts in by_data.items():

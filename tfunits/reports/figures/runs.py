@@ -28,12 +28,14 @@ class Runs:
       records: one a run.
       measure: with which options they were measured.
       drawn: runs with images of their units, for figures that are drawn of these.
+      beside: finished runs of other figures, for claims that compare this one with them (`Claim.beside`).
       num_parameters: name of a run -> trainable parameters, for figures that are drawn of settings alone.
     """
 
     records: Sequence[RunRecord]
     measure: MeasureConfig = dataclasses.field(default_factory=MeasureConfig)
     drawn: Sequence[DrawnRun] = ()
+    beside: Sequence[RunRecord] = ()
     num_parameters: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -106,6 +108,12 @@ class Runs:
         vars(chosen)["settings"] = self.settings[self.settings.index.isin(names)]
         vars(chosen)["frame"] = self.frame[self.frame["run"].isin(names)]
         return chosen
+
+    def with_beside(self, model: str) -> "Runs":
+        """These runs and those beside them that have a network."""
+        own = {record.run_dir.name for record in self.records}
+        others = [r for r in self.beside if r.config.model.model == model and r.run_dir.name not in own]
+        return dataclasses.replace(self, records=[*self.records, *others])
 
     @property
     def trained(self) -> "Runs":

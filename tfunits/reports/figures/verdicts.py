@@ -97,6 +97,7 @@ class Claim:
       data: data sets on which the answer is a verdict on the paper; on others it is one on stand-in data.
       check: from any runs, of which it chooses its own by their settings, to one verdict a curve; none where there are
         no such runs.
+      beside: a network whose runs the claim speaks of too, although the figure has none of them; None without.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Claim:
     text: str
     data: Sequence[str]
     check: Check
+    beside: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

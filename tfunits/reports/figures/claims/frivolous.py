@@ -403,6 +403,7 @@ CLAIMS = (
         text="the mean gain of the perceptrons' curves is below that of AlexNet's",
         data=data_sets("SC"),
         check=_perceptrons_gain_less_than_alexnets,
+        beside="alexnet",
     ),
     Claim(
         id="F17",
