@@ -92,13 +92,16 @@ def test_a_claim_is_given_the_runs_of_another_figure_in_the_same_root(tmp_path, 
     other = make_config(epochs=0, model="fc5", dataset="digits_parity", size=1 / 64)
     define(monkeypatch)
     assert carry_out_requests([ask(tmp_path, other)]) == 0
+    # As perceptrons are, whose rows the paper says.
+    config = make_config(epochs=0, measured_examples=20)
     for beside, expected in (("fc5", [other]), ("alexnet", []), (None, [])):
         claim = dataclasses.replace(figures.CLAIMS["F16"], beside=beside)
         monkeypatch.setitem(figures.CLAIMS, "F16", claim)
         define(monkeypatch, claims=("F16",))
-        assert carry_out_requests([ask(tmp_path, CONFIGS[0])]) == 0
+        assert carry_out_requests([ask(tmp_path, config)]) == 0
         assert [record.config for record in judged[-1].beside] == expected
-        assert names(judged[-1]) == names(drawn[-1]) == [RunDir.of(CONFIGS[0], tmp_path).name]
+        assert all(record.curves and record.statistics for record in judged[-1].beside)
+        assert names(judged[-1]) == names(drawn[-1]) == [RunDir.of(config, tmp_path).name]
 
 
 def test_of_a_part_of_the_grid_nothing_is_drawn(tmp_path, monkeypatch, drawn):
@@ -124,16 +127,12 @@ def test_settings_need_no_runs(tmp_path, monkeypatch, drawn):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_plan_of_a_figure_of_settings_says_that_nothing_is_run(tmp_path, monkeypatch, capsys):
-    for source, expected in (
-        (Source.SETTINGS, "drawn of the settings of 4 runs; none of them is run"),
-        (Source.MEASURES, "4 runs in"),
-    ):
-        define(monkeypatch, source=source)
-        assert carry_out_requests([dataclasses.replace(ask(tmp_path), plan=True)]) == 0
+def test_the_plan_of_reports_alone_says_that_nothing_is_run(tmp_path, capsys):
+    for steps, expected in ((("report",), "cost: nothing of the 4 runs is run"), (("train",), "4 runs in")):
+        assert carry_out_requests([dataclasses.replace(ask(tmp_path, steps=steps), plan=True)]) == 0
         out = capsys.readouterr().out
         assert expected in out
-        assert ("cost" in out) == (source == Source.MEASURES)
+        assert ("parameters," in out) == (steps == ("train",))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])

@@ -74,6 +74,15 @@ def test_several_workers_do_not_part_what_one_compiles_where_there_is_enough_for
     assert [len(batch) for batch in make_batches(given, num_workers=2)] == [2] * 8
 
 
+def test_several_workers_share_what_is_most_of_the_work() -> None:
+    given = [make_config(seed=seed, size=size) for size in (0.25, 0.5, 1, 2) for seed in range(8)]
+    work = {size: 16 * size**2 for size in (0.25, 0.5, 1, 2)}
+    batches = make_batches(given, num_workers=4, work=lambda config: work[config.model.size])
+    assert [len(batch) for batch in batches] == [8, 8, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert max(sum(work[c.model.size] for c in batch) for batch in batches) <= sum(work.values()) * 8 / 4
+    assert [len(batch) for batch in make_batches(given, num_workers=4, work=lambda config: 0.0)] == [8] * 4
+
+
 @pytest.mark.parametrize(
     "fields", [{"dataset": "digits_parity"}, {"data_seed": 1}, {"size": 0.5}, {"epochs": 3}, {"k": 2.0}], ids=str
 )

@@ -195,6 +195,11 @@ class TestBadRuns:
         name = RunDir.of(missing[0], copied).name
         assert f"left out: {name} and 1 more: missing; without --steps=report" in capsys.readouterr().err
         assert [path.name for path in copied.glob("*/config.json")] == ["config.json"]
+        # A status that is lost is no run that is.
+        (RunDir.of(there, copied).path / "status.json").unlink()
+        assert carry_out(copied, there, steps=("report",)) == 0
+        assert carry_out(tmp_path, there, steps=("report",), shard="2/2") == 0
+        assert carry_out(tmp_path, *missing, steps=("report",), shard="1/2") == 1
         with pytest.raises(UserError, match="--run_root: expected measured runs, received .* without any of this grid"):
             carry_out(tmp_path / "empty", *missing, steps=("report",))
         assert not (tmp_path / "empty").exists()

@@ -301,6 +301,14 @@ def test_the_figure_of_perceptrons_is_compared_with_the_alexnets_beside_it():
         assert all("AlexNet" not in verdict.check for j in judgements if j.claim.id == "F01" for verdict in j.verdicts)
 
 
+def test_networks_that_somebody_tried_beside_it_are_no_curve():
+    alexnets = make_runs([(ALEXNET, {"P": growing(2.5), "R": growing(2.5, 0.3)})])
+    tried = make_runs([({**ALEXNET, "initializer": "he_normal"}, {"P": growing(1.2)})], seeds=1)
+    runs = dataclasses.replace(make_runs(perceptrons(2.1)), beside=[*alexnets.records, *tried.records])
+    [judgement] = judge(dataclasses.replace(FIGURES["frivolous/fig4d"], claims=("F16",)), runs)
+    assert judgement.outcome == Outcome.AGREES
+
+
 def test_blocks_of_inception_are_judged_as_they_are_drawn():
     for name in ("frivolous/figE4", "frivolous/figE5", "removable/figB8", "robustness/figC9"):
         for panel in FIGURES[name].panels:

@@ -218,7 +218,7 @@ def read_command_line(registry: absl_flags.FlagValues) -> Request:
         combinations = shrink(combinations)
     experiments = tuple(resolve_all(combinations))
     execution = ExecutionConfig(**{name: value for name, value in execution.items() if value is not None})
-    _check_kept_epochs(execution, experiments)
+    _check_kept_epochs(execution, experiments, "leave --small" if registry["small"].value else "raise --epochs")
     if "visualize" in (execution.steps or ()):
         _check_drawn(experiments)
     return Request(
@@ -229,13 +229,13 @@ def read_command_line(registry: absl_flags.FlagValues) -> Request:
     )
 
 
-def _check_kept_epochs(execution: ExecutionConfig, experiments: Sequence[ExperimentConfig]) -> None:
+def _check_kept_epochs(execution: ExecutionConfig, experiments: Sequence[ExperimentConfig], remedy: str) -> None:
     """Refuse epochs that no run of the grid reaches."""
     listed = parse_keep_rule(execution.keep_epochs or ()).listed
     trained = [config.training.epochs for config in experiments if not config.model.is_file]
     if listed and trained and max(listed) > max(trained):
         last = f"epochs up to the last, {max(trained)}"
-        raise reject("keep_epochs", execution.keep_epochs, last, "or raise --epochs")
+        raise reject("keep_epochs", execution.keep_epochs, last, f"or {remedy}")
 
 
 def _check_drawn(experiments: Sequence[ExperimentConfig]) -> None:

@@ -9,7 +9,6 @@ from tfunits import reports
 from tfunits.artifacts import RunDir
 from tfunits.configs import Cluster, ExperimentConfig, Request, UserError, estimate_cost, run_id
 from tfunits.experiments.drawn import is_visualized, read_drawn_run
-from tfunits.experiments.plan import plan_grid
 from tfunits.experiments.printing import export_results
 from tfunits.experiments.runner import run_grid
 from tfunits.reports import figures
@@ -18,14 +17,6 @@ from tfunits.reports.figures import Figure, Runs, Source
 _EXIT_FAILED = 1
 # Below --run_root.
 _FOLDER = "figures"
-
-
-def plan_figure(request: Request) -> None:
-    """Print what `carry_out_figure` would run, as `plan_grid` does; of settings alone nothing is run."""
-    if figures.FIGURES[request.figure].source == Source.SETTINGS:
-        print(f"{request.figure}: drawn of the settings of {len(request.experiments):,} runs; none of them is run")
-    else:
-        plan_grid(request.experiments, request.execution)
 
 
 def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
@@ -91,8 +82,8 @@ def _read_beside(figure: Figure, runs: Runs, request: Request) -> Runs:
         for run_dir in reports.find_runs(request.execution.run_root)
         if any(run_dir.name.startswith(f"{network}-") for network in networks - own)
     ]
-    # Damaged ones are named where they are drawn.
-    found, _ = reports.read_runs(begun, runs.measure)
+    # The number of rows is the figure's own; damaged runs are named where they are drawn.
+    found, _ = reports.read_runs(begun, dataclasses.replace(runs.measure, measured_examples=None))
     return dataclasses.replace(runs, beside=[record for record in found if record.accuracy])
 
 

@@ -52,5 +52,6 @@ class Batch:
 def batch_jobs(jobs: Sequence[Job], num_workers: int) -> list[Batch]:
     """The batches of some runs, for that many workers."""
     by_config = {id(job.config): job for job in jobs}
-    parts = make_batches([job.config for job in jobs], num_workers)
+    configs = [job.config for job in jobs]
+    parts = make_batches(configs, num_workers, lambda config: by_config[id(config)].cost.cpu_hours)
     return [Batch(jobs=tuple(by_config[id(config)] for config in part)) for part in parts]

@@ -60,7 +60,8 @@ def _assist(
                 strategy=strategy, deterministic=deterministic,
             )  # fmt: skip
             print(f"{name}: train", flush=True)
-            fit(run, run.build_model())
+            with training.forgetting_gradients():
+                fit(run, run.build_model())
             keras.backend.clear_session(free_memory=True)
     except tf.errors.OpError as error:
         last_line = str(error).strip().splitlines()[-1]

@@ -44,6 +44,11 @@ def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfi
         print("  ".join(cells).rstrip())
     if len(runs) > len(rows):
         print(f"... and {len(runs) - len(rows):,} more")
+    if execution.only_reports:
+        print(
+            f"cost: nothing of the {len(runs):,} runs is run; figures are drawn of what is there or of settings alone"
+        )
+        return
     print(f"cost: {_describe_costs(costs, runs)}")
     left = {id(run.config): run.cost for run in runs}
     if left != costs:

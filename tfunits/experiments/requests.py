@@ -38,15 +38,12 @@ def carry_out_requests(requests: Sequence[Request], *, cluster: Cluster | None =
 
 
 def _carry_out(request: Request, cluster: Cluster | None) -> int:
+    if request.plan:
+        plan_grid(request.experiments, request.execution)
+        return 0
     if request.figure is None:
-        if request.plan:
-            plan_grid(request.experiments, request.execution)
-            return 0
         return run_grid(request.experiments, request.execution, cluster=cluster)
     # What draws takes seconds to import.
-    from tfunits.experiments.figures import carry_out_figure, plan_figure
+    from tfunits.experiments.figures import carry_out_figure
 
-    if request.plan:
-        plan_figure(request)
-        return 0
     return carry_out_figure(request, cluster)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _EXIT_FAILED = 1
-# Of runs that belong together; with fewer, some shards would have none of them.
+# Of runs that are most of all work; with fewer, some shards would have none of them.
 _BATCHES_OF_A_SHARD = 2
 # Of more, only their number is said.
 _MOST_NAMED_FINISHED = 20
@@ -83,7 +83,9 @@ def run_grid(
 
     def lead(carry_out: CarryOut) -> int:
         states: dict[str, str] = {}
-        for batch in batch_jobs(_list_jobs(survey(take_part(experiments, execution), execution)), num_workers=1):
+        runs = survey(take_part(experiments, execution), execution)
+        states |= _pass_over_missing(runs, execution)
+        for batch in batch_jobs([job for job in _list_jobs(runs) if job.name not in states], num_workers=1):
             states |= carry_out(batch, None)
         return finish(states)
 
@@ -97,7 +99,7 @@ def _carry_out(
     runs = survey(take_part(experiments, execution), execution)
     settled = {run.run_dir.name: run.state for run in runs if run.is_settled}
     _print_settled(runs, settled)
-    missing = _pass_over_missing(runs, execution) if execution.only_reports else {}
+    missing = _pass_over_missing(runs, execution)
     jobs = [job for job in _list_jobs(runs) if job.name not in settled | missing]
     diverged = sum(state == "diverged" for state in settled.values())
     with Progress(len(jobs), finished=len(settled) - diverged, diverged=diverged).shown() as progress:
@@ -115,7 +117,10 @@ def take_part(experiments: Sequence[ExperimentConfig], execution: ExecutionConfi
         return list(experiments)
     weights = {id(config): estimate_cost(config, steps_of(config, execution)).cpu_hours for config in experiments}
     names = {id(config): run_id(config) for config in experiments}
-    parts = make_batches(sorted(experiments, key=lambda config: names[id(config)]), _BATCHES_OF_A_SHARD * count)
+    ordered = sorted(experiments, key=lambda config: names[id(config)])
+    parts = make_batches(ordered, _BATCHES_OF_A_SHARD * count, lambda config: weights[id(config)])
+    if len(parts) < count:
+        parts = [[config] for config in ordered]
     parts.sort(key=lambda part: (-sum(weights[id(config)] for config in part), names[id(part[0])]))
     taken = {id(config) for part in take_shard(parts, (number, count)) for config in part}
     return [config for config in experiments if id(config) in taken]
@@ -150,13 +155,15 @@ def _print_settled(runs: Sequence[SurveyedRun], settled: Mapping[str, str]) -> N
 
 
 def _pass_over_missing(runs: Sequence[SurveyedRun], execution: ExecutionConfig) -> dict[str, str]:
-    """Name of a run that has not begun -> "missing": a report makes no run directory.
+    """Name of a run that has not begun -> "missing", where nothing but reports is asked for: they make no directory.
 
     Raises:
-      UserError: no run has begun.
+      UserError: no run of the whole grid has begun.
     """
-    missing = [run.run_dir.name for run in runs if run.state == "new"]
-    if len(missing) == len(runs):
+    if not execution.only_reports:
+        return {}
+    missing = [run.run_dir.name for run in runs if not run.run_dir.config_file.is_file()]
+    if missing and len(missing) == len(runs) and execution.shard is None:
         raise UserError(
             f"--run_root: expected measured runs, received {execution.run_root} without any of this grid; "
             "without --steps=report they are run"

@@ -14,7 +14,8 @@ def forgetting_gradients() -> Iterator[None]:
     """What is compiled within can be freed afterwards, but no longer differentiated.
 
     TensorFlow enters every gradient that a compiled function defines into a table, which holds on to the function's
-    graph, and with it to a network's training step, for as long as the process lives.
+    graph, and with it to a network's training step, for as long as the process lives. The table is the process's: no
+    other thread may compile what it differentiates later.
 
     Example:
       >>> with tfunits.training.forgetting_gradients():
@@ -28,4 +29,4 @@ def forgetting_gradients() -> Iterator[None]:
     finally:
         for name in set(table) - before:
             if name.startswith(_PREFIX):
-                del table[name]
+                table.pop(name, None)

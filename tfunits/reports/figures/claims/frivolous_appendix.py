@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -188,13 +188,17 @@ def _batches_and_last_epochs_do_not_matter(runs: Runs, margins: Margins) -> list
     return verdicts
 
 
+def _list_epochs(past: Sequence[int], found: Collection[int]) -> str:
+    return ", ".join(str(epoch) for epoch in past if epoch in found)
+
+
 def compare_past_epochs(line: Line, letters: Sequence[str], past: Sequence[int], margins: Margins) -> list[Verdict]:
     """Whether measures some epochs before the end are those at the end, at every width; none without such epochs."""
     by_width = {width: past_epochs(line, width, letters) for width in line.widths}
     known = {width: found for width, found in by_width.items() if 0 in found and set(past) & set(found)}
     return [
         of_line(
-            f"{letter} same {', '.join(map(str, past))} epochs before the end, {size_label(width)}x",
+            f"{letter} same {_list_epochs(past, found)} epochs before the end, {size_label(width)}x",
             line,
             letter,
             lambda _, found=found, letter=letter: all_of(
