@@ -1,5 +1,6 @@
 """The report of a grid as one web page."""
 
+import json
 import pathlib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,6 +111,7 @@ def _show_commands(
     if has_events:
         events = shlex.quote(str(folder / "tensorboard"))
         lines += ["# measures against width (set its smoothing to 0)", f"tensorboard --logdir {events}"]
-    load = f"import tfunits; print(tfunits.reports.load({str(folder.parent)!r}))"
+    # In double quotes, since the shell's are single ones.
+    load = f"import tfunits; print(tfunits.reports.load({json.dumps(str(folder.parent))}))"
     lines += ["# every number as a table", shlex.join(["python", "-c", load])]
     return html.commands(lines)
