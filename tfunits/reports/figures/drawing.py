@@ -1,6 +1,7 @@
 """A figure's files: picture as PNG and PDF, and the numbers behind every panel as CSV."""
 
 import pathlib
+import textwrap
 
 import matplotlib.figure
 import numpy as np
@@ -14,6 +15,8 @@ from tfunits.reports.plots import PANEL_INCHES
 
 _DPI = 130
 _TITLE_SIZE = 10
+# Of the title's font, on average, and a little more.
+_CHARACTER_INCHES = 0.085
 
 
 def draw_figure(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -30,7 +33,7 @@ def draw_figure(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathli
     picture = figure.picture(runs) if figure.picture else plot_figure(figure, tables)
     if stand_ins := name_stand_ins(runs):
         title = picture.get_suptitle() or f"{figure.name}: {figure.title}"
-        picture.suptitle(f"{title}\nstand-in data: {', '.join(stand_ins)}", fontsize=_TITLE_SIZE)
+        _set_title(picture, f"{title}\nstand-in data: {', '.join(stand_ins)}")
     path = folder / figure.name
     files = [path.with_name(f"{path.name}{suffix}") for suffix in (".png", ".pdf", ".csv")]
     write_figure(files[0], picture, _DPI)
@@ -64,8 +67,15 @@ def plot_figure(figure: Figure, tables: list[pd.DataFrame]) -> matplotlib.figure
     lines = {label: line for one in shared for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
     if len(lines) > 1:
         picture.legend(lines.values(), lines, loc="outside lower center", ncols=min(6, len(lines)), fontsize=7)
-    picture.suptitle(f"{figure.name}: {figure.title}", fontsize=_TITLE_SIZE)
+    _set_title(picture, f"{figure.name}: {figure.title}")
     return picture
+
+
+def _set_title(picture: matplotlib.figure.Figure, title: str) -> None:
+    """The title above a figure, in as many lines as its width takes."""
+    width = int(picture.get_figwidth() / _CHARACTER_INCHES)
+    lines = [line for part in title.splitlines() for line in textwrap.wrap(part, width)]
+    picture.suptitle("\n".join(lines), fontsize=_TITLE_SIZE)
 
 
 def name_stand_ins(runs: Runs) -> list[str]:
