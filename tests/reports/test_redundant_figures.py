@@ -4,6 +4,7 @@ import functools
 import pathlib
 import re
 
+import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
@@ -170,6 +171,16 @@ def test_curves_with_and_without_decay_have_limits_of_their_own(runs: Runs) -> N
     own = ExcessPanel().tabulate(runs.where(regularizers="weight_decay"))
     part = table[table["curve"] == "weight decay"]
     assert part["excess"].tolist() == own.loc[own["kind"] == "chunks", "excess"].tolist()
+
+
+@pytest.mark.parametrize(("high", "expected"), [(-0.4, "exponent -0.50 [-0.60, -0.40]"), (20, "exponent not resolved")])
+def test_an_exponent_that_may_be_anything_is_not_said(runs: Runs, high: float, expected: str) -> None:
+    panel = FIGURES["redundant/fig6a"].panels[0]
+    table = panel.tabulate(runs).assign(exponent=-0.5, exponent_low=-0.6, exponent_high=high)
+    axes = matplotlib.figure.Figure().subplots()
+    panel.plot(axes, table)
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [expected in label for label in labels if "exponent" in label] == [True, True]
 
 
 def test_chunks_of_an_epoch_are_drawn_without_the_whole_layer(runs: Runs) -> None:

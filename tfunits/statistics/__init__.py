@@ -42,6 +42,7 @@ from tfunits.statistics.intervals import (
 from tfunits.statistics.moments import PRECISIONS, Moments, StreamingMoments
 from tfunits.statistics.permutation import PermutationTest, holm, permutation_test, tail_probability
 from tfunits.statistics.power_laws import (
+    STEEPEST,
     PowerLaw,
     PowerLawInterval,
     bootstrap_power_law,
@@ -75,6 +76,7 @@ __all__ = [
     "CONSTANT_VARIATION",
     "CORRELATION_FLOOR",
     "FEWEST_REPLICATES",
+    "STEEPEST",
     "FITTED_ERROR",
     "PRECISIONS",
     "REFERENCE_SIZE",

@@ -9,7 +9,7 @@ from scipy.optimize import elementwise
 from tfunits.statistics.threads import one_thread
 
 # Exponents are looked for up to a factor of a million at every doubling of the width.
-_STEEPEST = 20
+STEEPEST = 20
 # Between two exponents that are tried, w^b at the widest over w^b at the narrowest width grows by a quarter at most.
 _LARGEST_STEP = 0.25
 # Bootstrap samples made at once: their weights of 50,000 examples take 25 MB.
@@ -243,8 +243,8 @@ def _best_exponents(widths: np.ndarray, values: np.ndarray) -> np.ndarray:
         turned = shape * (logs - np.sum(shape**2 * logs, axis=1, keepdims=True))
         return np.sum(directions[rows.astype(int)] * turned, axis=1)
 
-    num_steps = 2 + int(2 * _STEEPEST * np.ptp(logs) / _LARGEST_STEP)
-    grid = np.linspace(-_STEEPEST, _STEEPEST, num_steps + 1)
+    num_steps = 2 + int(2 * STEEPEST * np.ptp(logs) / _LARGEST_STEP)
+    grid = np.linspace(-STEEPEST, STEEPEST, num_steps + 1)
     best = np.argmax((directions @ shapes(grid).T) ** 2, axis=1)
     bracket = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, num_steps)]
     found = elementwise.find_root(slope, bracket, args=(np.arange(len(values)),))

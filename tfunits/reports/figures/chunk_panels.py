@@ -22,7 +22,7 @@ from tfunits.reports.figures.chunk_tables import (
 from tfunits.reports.figures.figure import Curve
 from tfunits.reports.figures.runs import Runs
 from tfunits.reports.plots import COLORS, colors_for, tidy
-from tfunits.statistics import FITTED_ERROR
+from tfunits.statistics import FITTED_ERROR, STEEPEST
 
 # Whole networks of every width, one recipe: what most panels show.
 ALL_RUNS = (Curve(label=""),)
@@ -106,6 +106,8 @@ class ExcessPanel:
 def _describe_exponent(row: pd.Series) -> str:
     if np.isnan(row["exponent"]):
         return ""
+    if max(abs(row["exponent_low"]), abs(row["exponent_high"])) >= STEEPEST:
+        return "\n  exponent not resolved"
     return f"\n  exponent {row['exponent']:.2f} [{row['exponent_low']:.2f}, {row['exponent_high']:.2f}]"
 
 
