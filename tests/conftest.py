@@ -1,5 +1,6 @@
 """Shared by all tests: two logical CPU devices with one strategy on them, and tiny networks and data."""
 
+import gc
 import importlib
 import os
 
@@ -18,6 +19,9 @@ from tfunits import datasets, training
 tf.get_logger().setLevel("ERROR")
 # Before TensorFlow makes its devices; a second strategy object would break collectives (one serves the session).
 _TWO_DEVICES = training.make_strategy(2)
+# As programs do (`console.import_tensorflow`): collections of garbage then pass over TensorFlow's own objects.
+gc.collect()
+gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,12 +1,13 @@
 """TensorFlow without its start-up chatter."""
 
+import gc
 import os
 import sys
 
 import pytest
 
 from tfunits.configs import UserError
-from tfunits.console import carry_out, silenced_stderr
+from tfunits.console import carry_out, import_tensorflow, silenced_stderr
 
 
 def test_what_a_library_writes_is_dropped_and_nothing_else(capfd):
@@ -53,3 +54,11 @@ def test_what_ends_a_program_is_one_line_and_an_exit_code(capsys, work, code, sa
 def test_a_bug_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         carry_out("program", fail(ZeroDivisionError()), when_interrupted="stopped")
+
+
+def test_garbage_is_not_looked_for_among_tensorflows_objects():
+    known, kept = gc.get_freeze_count(), [[]]
+    assert any(found is kept for found in gc.get_objects())
+    import_tensorflow()
+    assert gc.get_freeze_count() > known
+    assert not any(found is kept for found in gc.get_objects())

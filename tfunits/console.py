@@ -1,6 +1,7 @@
 """What programs share: TensorFlow without its start-up chatter, and errors as one line and an exit code."""
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -64,3 +65,6 @@ def import_tensorflow() -> None:
         importlib.import_module("keras")
     # A grid compiles each run's steps anew, which TensorFlow takes for needless retracing.
     tensorflow.get_logger().setLevel("ERROR")
+    # Garbage is collected after every run; without this, each time half a million objects of TensorFlow are walked.
+    gc.collect()
+    gc.freeze()
