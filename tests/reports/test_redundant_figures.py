@@ -14,7 +14,7 @@ from tfunits.artifacts import RunDir, write_json
 from tfunits.configs import flags, list_figures, run_id
 from tfunits.configs.figures import find_flagfiles
 from tfunits.reports import read_run
-from tfunits.reports.figures import FIGURES, Figure, Runs, draw_figure, redundant
+from tfunits.reports.figures import FIGURES, Figure, Runs, chunk_panels, draw_figure, redundant
 from tfunits.reports.figures.chunk_panels import DynamicsPanel, ExcessPanel
 from tfunits.reports.figures.drawing import plot_figure
 
@@ -181,6 +181,18 @@ def test_an_exponent_that_may_be_anything_is_not_said(runs: Runs, high: float, e
     panel.plot(axes, table)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert [expected in label for label in labels if "exponent" in label] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ticks"), [([448], [448]), ([12, 88, 448], [12, 88, 448]), ([2, 12, 16], [2, 16]), (range(1, 40), 6)]
+)
+def test_widths_that_are_no_powers_of_two_have_ticks(sizes, ticks) -> None:
+    """DenseNet40 alone of one width has 448 units."""
+    axes = matplotlib.figure.Figure().subplots()
+    axes.set_xscale("log", base=2)
+    chunk_panels._draw_sizes(axes, pd.Series(sizes))
+    found = list(axes.get_xticks())
+    assert len(found) == ticks if isinstance(ticks, int) else found == ticks
 
 
 def test_chunks_of_an_epoch_are_drawn_without_the_whole_layer(runs: Runs) -> None:

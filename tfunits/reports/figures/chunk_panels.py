@@ -143,8 +143,9 @@ def _mark(axes: matplotlib.axes.Axes, position: float, name: str, height: float 
 
 
 def _draw_sizes(axes: matplotlib.axes.Axes, sizes: pd.Series) -> None:
-    """Ticks at powers of 2 among the sizes, at most eight."""
-    powers = [size for size in sorted(set(sizes)) if np.log2(size) % 1 == 0]
+    """Ticks at powers of 2 among the sizes, at all sizes if none is one; at most eight."""
+    every = sorted(set(sizes))
+    powers = [size for size in every if np.log2(size) % 1 == 0] or every
     shown = powers[:: -(-len(powers) // 8)]
     axes.set_xticks(shown, [f"{size:g}" for size in shown])
     axes.minorticks_off()
