@@ -1,4 +1,4 @@
-"""Titles above figures."""
+"""Titles above figures, and legends below them."""
 
 import matplotlib.figure
 import pandas as pd
@@ -14,6 +14,12 @@ class EmptyPanel:
 
     def tabulate(self, runs) -> pd.DataFrame:
         return pd.DataFrame()
+
+
+class LinePanel(EmptyPanel):
+    def plot(self, axes, table: pd.DataFrame) -> None:
+        for label in table["label"]:
+            axes.plot([0, 1], label=label)
 
 
 def draw_title(title: str, panels: int, inches: tuple[float, float] | None) -> matplotlib.figure.Figure:
@@ -40,3 +46,17 @@ def test_every_title_is_as_wide_as_its_figure_at_most(panels: int) -> None:
 
 def test_short_titles_stay_in_one_line() -> None:
     assert draw_title("accuracy", 1, (5.0, 3.0)).get_suptitle() == "paper/fig1: accuracy"
+
+
+@pytest.mark.parametrize(
+    "labels", [["AlexNet, random labels"] * 4, ["init factor 1e-2 (std 1e-05, 0.0001)"] * 5, ["a"] * 9], ids=str
+)
+@pytest.mark.parametrize("panels", [1, 3])
+def test_every_legend_is_as_wide_as_its_figure_at_most(labels: list[str], panels: int) -> None:
+    table = pd.DataFrame({"label": [f"{label} {number}" for number, label in enumerate(labels)]})
+    picture = plot_figure(Figure(name="paper/fig1", title="", panels=[LinePanel()] * panels), [table] * panels)
+    FigureCanvasAgg(picture).draw()
+    [legend] = picture.legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= picture.bbox.width
+    assert len(legend.get_texts()) == len(labels)
