@@ -69,6 +69,12 @@ def test_random_labels_have_no_more_epochs_than_true_ones(data):
         assert {c.training.epochs for c in read("--small", "--random_labels", flag, *data).experiments} == {expected}
 
 
+def test_epochs_that_a_small_form_does_not_reach_are_not_raised_by_epochs():
+    for given in ((), ("--epochs=8",)):
+        with pytest.raises(UserError, match="expected epochs up to the last, 4; or leave out --small$"):
+            read("--small", "--keep_epochs=8", *given)
+
+
 def test_schedules_of_long_recipes_are_left_out():
     (config, _) = read(
         "--small", "--model=resnet18", "--dataset=imagenet2012", "--schedule=piecewise", "--drop_epochs=30,60",

@@ -60,6 +60,14 @@ def test_a_shard_is_the_same_in_every_order():
     assert set(shard("2/7")) == set(shard("2/7", reverse)) != set(shard("3/7", reverse))
 
 
+def test_no_shard_is_empty_where_few_runs_are_most_of_the_work():
+    grid = [make_config(model="alexnet", dataset="cifar10", size=4, seed=seed) for seed in range(2)]
+    grid += [make_config(epochs=0, seed=seed) for seed in range(10)]
+    parts = [shard(f"{number}/6", grid) for number in range(1, 7)]
+    assert min(map(len, parts)) >= 1
+    assert sorted(sum(parts, [])) == sorted(map(run_id, grid))
+
+
 def test_no_shard_gets_all_the_wide_networks():
     grid = [make_config(model="alexnet", size=size, seed=seed) for size in (0.25, 1) for seed in range(8)]
     for number in (1, 2):

@@ -3,6 +3,7 @@
 import pathlib
 
 import pytest
+from tensorflow.python.framework import ops
 from tiny_runs import carry_out, make_config
 
 from tfunits import experiments
@@ -49,6 +50,12 @@ def test_a_saved_network_has_the_weights_that_its_run_trained(roots) -> None:
         run_dir = RunDir.of(config, roots["together"])
         expected = read_json(run_dir.done_file("train"))["weights_sha256"]
         assert experiments.load.digest_weights(experiments.load_file(run_dir.model)) == expected
+
+
+def test_nothing_of_a_batch_stays_in_tensorflows_table_of_gradients(tmp_path) -> None:
+    known = set(ops.gradient_registry._registry)
+    assert carry_out(tmp_path, make_config(epochs=1), steps=("train",)) == 0
+    assert {name for name in ops.gradient_registry._registry if name.startswith("CustomGradient-")} <= known
 
 
 def test_batches_hold_every_run_once_in_order_of_their_first() -> None:

@@ -1,5 +1,6 @@
 """A grid in this process: what a run leaves, what is skipped, kept, refused, and how bad runs end."""
 
+import importlib
 import json
 import re
 import shutil
@@ -12,7 +13,7 @@ from tiny_runs import carry_out, make_config, measure_names, read_weights, save_
 import tfunits
 from tfunits import experiments, reports
 from tfunits.artifacts import RunDir
-from tfunits.configs import UserError, as_dict, resolve
+from tfunits.configs import Cluster, ExecutionConfig, UserError, as_dict, resolve
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +204,19 @@ class TestBadRuns:
         with pytest.raises(UserError, match="--run_root: expected measured runs, received .* without any of this grid"):
             carry_out(tmp_path / "empty", *missing, steps=("report",))
         assert not (tmp_path / "empty").exists()
+
+    def test_a_report_by_several_machines_makes_none_either(self, copied, monkeypatch, capsys):
+        machines, carried = importlib.import_module("tfunits.experiments.machines"), []
+        monkeypatch.setattr(
+            machines, "train_together", lambda *given: given[-1](lambda batch, _: carried.extend(batch.names) or {})
+        )
+        there, missing = make_config(), make_config(seed=1)
+        options = ExecutionConfig(run_root=str(copied), steps=("report",))
+        cluster = Cluster(workers=("chief:1", "other:1"), index=0)
+        assert experiments.run_grid([there, missing], options, cluster=cluster) == 1
+        assert carried == [RunDir.of(there, copied).name]
+        assert f"left out: {RunDir.of(missing, copied).name}: missing" in capsys.readouterr().err
+        assert not RunDir.of(missing, copied).path.exists()
 
     def test_measuring_without_training_fails_in_one_line(self, tmp_path, capsys):
         config = make_config()

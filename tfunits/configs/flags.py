@@ -218,7 +218,7 @@ def read_command_line(registry: absl_flags.FlagValues) -> Request:
         combinations = shrink(combinations)
     experiments = tuple(resolve_all(combinations))
     execution = ExecutionConfig(**{name: value for name, value in execution.items() if value is not None})
-    _check_kept_epochs(execution, experiments, "leave --small" if registry["small"].value else "raise --epochs")
+    _check_kept_epochs(execution, experiments, "leave out --small" if registry["small"].value else "raise --epochs")
     if "visualize" in (execution.steps or ()):
         _check_drawn(experiments)
     return Request(

@@ -36,8 +36,8 @@ def make_batches(
     fair = sum(works) / (_BATCHES_OF_A_WORKER * num_workers)
     batches = []
     for group, own in zip(groups.values(), works, strict=True):
-        parts = min(num_workers, math.ceil(own / fair)) if fair else 1
-        count = min(_LARGEST_BATCH, -(-len(group) // max(parts, 1)))
+        parts = max(1, min(num_workers, math.ceil(own / fair))) if fair else 1
+        count = min(_LARGEST_BATCH, -(-len(group) // parts))
         batches += [group[first : first + count] for first in range(0, len(group), count)]
     return batches
 
