@@ -80,7 +80,15 @@ def test_schedules_of_long_recipes_are_left_out():
         "--small", "--model=resnet18", "--dataset=imagenet2012", "--schedule=piecewise", "--drop_epochs=30,60",
         "--warmup_epochs=3",
     ).experiments  # fmt: skip
-    assert config == resolve({"model": "resnet18", "draws": 1, "epochs": 5})
+    assert config == resolve(
+        {"model": "resnet18", "draws": 1, "epochs": 5, "chunk_draws": 25, "reconstruction_draws": 5}
+    )
+
+
+def test_of_every_size_few_chunks_are_drawn():
+    for given, expected in (((), (25, 5)), (("--chunk_draws=100", "--reconstruction_draws=3"), (25, 3))):
+        measures = [config.measure for config in read("--small", "--model=fc5", *given).experiments]
+        assert {(measure.chunk_draws, measure.reconstruction_draws) for measure in measures} == {expected}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ _DROPPED = (
 )  # fmt: skip
 _LARGEST_SIZE = 1.0
 _SEEDS = 2
+# A twentieth of the default numbers: to reconstruct the 2,048 units of ResNet50 takes most of a second a chunk.
+_MOST_CHUNKS = {"chunk_draws": 25, "reconstruction_draws": 5}
 
 
 def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -21,7 +23,8 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Data that are not embedded become those that the network has by default; what only they know is left out. The two
     seeds are the first two that are given, a single one and the next, or 0 and 1; a user's own network, which is not
     trained, needs none. Random labels have no more epochs than true ones. Ablations take the first kind of unit that
-    is given, in one random order unless `draws` or `standard_error` say otherwise.
+    is given, in one random order unless `draws` or `standard_error` say otherwise. Of every size at most a twentieth
+    of the default number of chunks is drawn.
 
     Args:
       combinations: field -> value, of every run; runs that become the same one stand there once more.
@@ -32,8 +35,9 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
       UserError: a combination that is no experiment.
 
     Example:
-      >>> shrink([{"model": "resnet18", "dataset": "imagenet2012", "size": 4.0, "seed": 3}])[0]
-      {'model': 'resnet18', 'size': 1.0, 'seed': 3, 'draws': 1, 'epochs': 5}
+      >>> small = shrink([{"model": "resnet18", "dataset": "imagenet2012", "size": 4.0, "seed": 3}])[0]
+      >>> [f"{name}={small[name]}" for name in ("size", "epochs", "draws", "chunk_draws", "seed")]
+      ['size=1.0', 'epochs=5', 'draws=1', 'chunk_draws=25', 'seed=3']
     """
     given = [combination["seed"] for combination in combinations if combination.get("seed") is not None]
     following = range(given[-1] + 1, min(given[-1] + _SEEDS, LARGEST_SEED) + 1) if given else ()
@@ -57,6 +61,8 @@ def _shrink(combination: Mapping[str, Any], config: ExperimentConfig) -> dict[st
             small[name] = min(small[name], _LARGEST_SIZE)
     if "standard_error" not in small:
         small.setdefault("draws", 1)
+    for name, most in _MOST_CHUNKS.items():
+        small[name] = min(small.get(name, most), most)
     if "ablation_unit" in small:
         small["ablation_unit"] = small["ablation_unit"][:1]
     # Random labels take six times as long to be learnt; a small form shows what is drawn, not that they are.
