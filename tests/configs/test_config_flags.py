@@ -8,7 +8,17 @@ import sys
 import pytest
 from image_trees import number_images, write_images
 
-from tfunits.configs import DATASETS, MODELS, ExecutionConfig, ExperimentConfig, UserError, flags, resolve, run_id
+from tfunits.configs import (
+    DATASETS,
+    MODELS,
+    ExecutionConfig,
+    ExperimentConfig,
+    UserError,
+    flags,
+    list_figures,
+    resolve,
+    run_id,
+)
 from tfunits.configs.resolve import experiment_fields
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -189,7 +199,7 @@ def test_without_pyarrow_there_is_no_parquet(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_export_is_of_one_figure(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.flags").write_text("--model=mlp\n")
     found = dict.fromkeys(("some/a", "some/b"), tmp_path / "a.flags")
-    monkeypatch.setattr(flags, "find_flagfiles", lambda figure: found)
+    monkeypatch.setattr(flags, "find_flagfiles", lambda *names: found)
 
     def read_figures(*argv: str) -> list:
         registry = flags.make_flags()
@@ -201,6 +211,43 @@ def test_an_export_is_of_one_figure(monkeypatch: pytest.MonkeyPatch, tmp_path: p
         read_figures("--export=a.csv")
     del found["some/b"]
     assert read_figures("--export=a.csv")[0].execution.export == "a.csv"
+
+
+def read_figures(*argv: str) -> list[str | None]:
+    registry = flags.make_flags()
+    flags.parse(registry, ["program", *argv])
+    return [request.figure for request in flags.read_requests(registry, ["program", *argv])]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--figure=frivolous/fig4d,frivolous/figE7"],
+        ["--figure=frivolous/figE7", "--figure=frivolous/fig4d"],
+        ["--figure=frivolous/fig4d,frivolous/figE7", "--figure=frivolous/fig4d"],
+    ],
+    ids=str,
+)
+def test_several_figures_are_drawn_each_once(argv: list[str]) -> None:
+    assert read_figures("--small", *argv) == ["frivolous/fig4d", "frivolous/figE7"]
+
+
+def test_the_name_of_a_paper_stands_for_all_of_its_figures() -> None:
+    assert read_figures("--small", "--figure=redundant") == [f for f in list_figures() if f.startswith("redundant/")]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fig4c", "expected all, a paper or a figure such as frivolous/fig1a; the nearest are frivolous/fig4c,"),
+        ("frivolous/", "the nearest are frivolous/fig1a,"),
+        ("frivolous/fig4c,", "--figure=: expected all, a paper"),
+        ("q", "their flagfiles lie below flags/$"),
+    ],
+)
+def test_a_figure_that_does_not_exist_is_a_users_mistake(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_figures("--small", f"--figure={name}")
 
 
 def test_a_figure_has_grids_of_its_own() -> None:

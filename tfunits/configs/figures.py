@@ -4,6 +4,7 @@ import difflib
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 from tfunits.configs.errors import reject
 
@@ -23,21 +24,31 @@ def _count(name: str) -> list[str | int]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
-def find_flagfiles(name: str, folder: pathlib.Path = _FLAGS_FOLDER) -> dict[str, pathlib.Path]:
-    """Figure -> its flagfile, of one figure or of all.
+def find_flagfiles(*names: str, folder: pathlib.Path = _FLAGS_FOLDER) -> dict[str, pathlib.Path]:
+    """Figure -> its flagfile, of the figures that are named, each once and in the order of `list_figures`.
 
     Args:
-      name: <paper>/<figure>, or all.
+      *names: <paper>/<figure>, a paper for all of its figures, or all.
       folder: of the flagfiles.
 
     Raises:
       UserError: no such figure; names those nearest to it.
+
+    Example:
+      >>> [*find_flagfiles("frivolous/fig4c", "frivolous/fig4b")]
+      ['frivolous/fig4b', 'frivolous/fig4c']
     """
     known = list_figures(folder)
-    chosen: Sequence[str] = known if name == ALL_FIGURES else [name] if name in known else ()
-    if not chosen:
-        # A part of a name is as near as a slip of the finger.
-        near = [other for other in known if name in other] or difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"the nearest are {', '.join(near[:5])}" if near else "their flagfiles lie below flags/"
-        raise reject("figure", name, f"{ALL_FIGURES}, or a figure such as {known[0] if known else '...'}", hint)
-    return {figure: folder / f"{figure}.flags" for figure in chosen}
+    chosen: set[str] = set()
+    for name in names:
+        found = [figure for figure in known if name in (ALL_FIGURES, figure, figure.split("/")[0])]
+        chosen.update(found or _reject(name, known))
+    return {figure: folder / f"{figure}.flags" for figure in known if figure in chosen}
+
+
+def _reject(name: str, known: Sequence[str]) -> NoReturn:
+    # A part of a name is as near as a slip of the finger.
+    near = [other for other in known if name in other] or difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"the nearest are {', '.join(near[:5])}" if near else "their flagfiles lie below flags/"
+    example = known[0] if known else "..."
+    raise reject("figure", name, f"{ALL_FIGURES}, a paper or a figure such as {example}", hint)

@@ -98,10 +98,11 @@ def make_flags() -> absl_flags.FlagValues:
         'axes of one grid, e.g. "model=mlp size=0.25,1"; repeat the flag for a union of grids over the common flags',
         flag_values=registry,
     )  # fmt: skip
-    absl_flags.DEFINE_string(
-        "figure", None,
-        "redraw a figure of a paper, e.g. frivolous/fig4c, from training to plot, with the flags of "
-        "flags/<figure>.flags; all for every one; with --steps=report, from what is there",
+    absl_flags.DEFINE_multi_string(
+        "figure", [],
+        "redraw figures of the papers, e.g. frivolous/fig4c,frivolous/fig4d, each from training to plot with the flags "
+        "of flags/<figure>.flags; frivolous for all of a paper, all for every one; with --steps=report, from what is "
+        "there",
         flag_values=registry,
     )  # fmt: skip
     for name, help in (
@@ -173,8 +174,8 @@ def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[
     Raises:
       UserError: no such figure, grids beside one, an export of several, or as `read_command_line`.
     """
-    figure = registry["figure"].value
-    if figure is None:
+    names = [name for text in registry["figure"].value for name in text.split(",")]
+    if not names:
         return [read_command_line(registry)]
     if registry["grid"].value:
         raise reject(
@@ -182,7 +183,7 @@ def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[
             "narrow it by the flags themselves, such as --size=0.25",
         )  # fmt: skip
     requests = []
-    for name, path in find_flagfiles(figure).items():
+    for name, path in find_flagfiles(*names).items():
         own = make_flags()
         parse(own, [argv[0], f"--flagfile={path}", *argv[1:]])
         requests.append(dataclasses.replace(read_command_line(own), figure=name))
