@@ -10,7 +10,7 @@ from tensorflow.python.framework import config as tf_config
 from tiny_runs import make_config
 
 from tfunits.artifacts import RunDir
-from tfunits.configs import ExecutionConfig, ExperimentConfig, Request
+from tfunits.configs import ExecutionConfig, ExperimentConfig, Margins, Request
 from tfunits.experiments import figures as commands
 from tfunits.experiments.drawn import visualized_file
 from tfunits.experiments.requests import carry_out_requests
@@ -36,7 +36,7 @@ def drawn(monkeypatch) -> list[Runs]:
         return [folder / f"{figure.name}.png"]
 
     monkeypatch.setattr(figures, "draw_figure", draw)
-    monkeypatch.setattr(figures, "report_claims", lambda figure, runs, folder: ("", []))
+    monkeypatch.setattr(figures, "report_claims", lambda figure, runs, folder, margins: ("", []))
     yield found
     tf_config.disable_op_determinism()
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_measured_further_is_a_failure(tmp_path, monkeypatch, dra
 
 def test_a_claim_is_given_the_runs_of_another_figure_in_the_same_root(tmp_path, monkeypatch, drawn):
     judged = []
-    monkeypatch.setattr(figures, "report_claims", lambda figure, runs, folder: judged.append(runs) or ("", []))
+    monkeypatch.setattr(figures, "report_claims", lambda figure, runs, folder, margins: judged.append(runs) or ("", []))
     other = make_config(epochs=0, model="fc5", dataset="digits_parity", size=1 / 64)
     define(monkeypatch)
     assert carry_out_requests([ask(tmp_path, other)]) == 0
@@ -102,6 +102,17 @@ def test_a_claim_is_given_the_runs_of_another_figure_in_the_same_root(tmp_path, 
         assert [record.config for record in judged[-1].beside] == expected
         assert all(record.curves and record.statistics for record in judged[-1].beside)
         assert names(judged[-1]) == names(drawn[-1]) == [RunDir.of(config, tmp_path).name]
+
+
+def test_claims_are_judged_with_the_margins_that_are_asked_for(tmp_path, monkeypatch, drawn):
+    judged = []
+    monkeypatch.setattr(
+        figures, "report_claims", lambda figure, runs, folder, margins: judged.append(margins) or ("", [])
+    )
+    define(monkeypatch)
+    carry_out_requests([ask(tmp_path, steps=("report",))])
+    carry_out_requests([ask(tmp_path, steps=("report",), margins=("gain=0.5", "confidence=0.9"))])
+    assert judged == [Margins(), Margins(gain=0.5, confidence=0.9)]
 
 
 def test_of_a_part_of_the_grid_nothing_is_drawn(tmp_path, monkeypatch, drawn):

@@ -12,12 +12,13 @@ from fake_clones import CLONE, Planted, excess_of, make_epoch, make_network
 from fake_runs import write_chunks, write_reconstruction, write_run
 
 from tfunits.artifacts import write_json
+from tfunits.configs import Margins
 from tfunits.reports import RunRecord, read_run
 from tfunits.reports.figures import Runs
 from tfunits.reports.figures.claims.redundant import CLAIMS
 from tfunits.reports.figures.recipes import Recipe, find_recipes
 from tfunits.reports.figures.rules import decide_less
-from tfunits.reports.figures.verdicts import Margins, Outcome, Verdict
+from tfunits.reports.figures.verdicts import Outcome, Verdict
 
 AGREES, DISAGREES, CANNOT_TELL = Outcome.AGREES, Outcome.DISAGREES, Outcome.CANNOT_TELL
 BY_ID = {claim.id: claim for claim in CLAIMS}

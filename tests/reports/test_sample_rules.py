@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from tfunits.configs import Margins
 from tfunits.reports.figures.sample_rules import decide_exponent, decide_other_exponent, decide_samples
-from tfunits.reports.figures.verdicts import Margins, Outcome
+from tfunits.reports.figures.verdicts import Outcome
 from tfunits.statistics import PowerLaw, PowerLawInterval, percentile_interval
 
 AGREES, DISAGREES, CANNOT_TELL = Outcome.AGREES, Outcome.DISAGREES, Outcome.CANNOT_TELL

@@ -7,8 +7,8 @@ import pytest
 from planted_runs import growing, make_runs
 
 from tfunits.artifacts import write_json
-from tfunits.configs import MeasureConfig
-from tfunits.reports.figures import CLAIMS, Claim, Figure, Margins, Outcome, Verdict, judge, judge_claims
+from tfunits.configs import Margins, MeasureConfig
+from tfunits.reports.figures import CLAIMS, Claim, Figure, Outcome, Verdict, judge, judge_claims
 from tfunits.reports.figures.judging import (
     claims_file,
     describe_judgements,
@@ -116,6 +116,18 @@ def test_the_file_holds_every_number(tmp_path):
     write_json(path, {"figure": "made/fig1"})
     with pytest.raises(ValueError, match="expected the claims of a figure, received another file"):
         read_judgements(path)
+
+
+def test_the_scorecard_says_which_figures_were_judged_with_other_margins(tmp_path):
+    runs = make_runs(make_networks())
+    _, files = report_claims(FIGURE, runs, tmp_path)
+    assert "another margin" not in files[1].read_text()
+    other = dataclasses.replace(FIGURE, name="made/fig2")
+    report_claims(other, runs, tmp_path, Margins(modest_gain=0.25, confidence=0.9))
+    for path in files[1:]:
+        text = path.read_text()
+        assert "judged with another margin, modest gain 0.25, not 0.5: made/fig2" in text
+        assert "judged with another margin, confidence 0.9, not 0.95: made/fig2" in text
 
 
 def test_numbers_are_read_as_a_value_with_its_interval():

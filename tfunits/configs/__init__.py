@@ -28,11 +28,12 @@ from tfunits.configs.facts import (
     ModelFacts,
     find_dataset,
 )
-from tfunits.configs.figures import ALL_FIGURES, find_flagfiles, list_figures
+from tfunits.configs.figures import find_flagfiles, list_figures
 from tfunits.configs.folders import Folder, list_images
 from tfunits.configs.grids import expand, resolve_all
 from tfunits.configs.image_forms import ImageForm, find_image_form
 from tfunits.configs.keeping import KeepRule, parse_keep_rule
+from tfunits.configs.margins import Margins, parse_margins
 from tfunits.configs.prepared import DOWNLOAD_HOSTS, describe_missing, find_prepared, is_prepared, resolve_data_dir
 from tfunits.configs.request import Request
 from tfunits.configs.resolve import (
@@ -50,10 +51,6 @@ from tfunits.configs.shards import parse_shard, take_shard
 from tfunits.configs.sources import DrawingSource, read_drawing_flags
 
 __all__ = [
-    "list_figures",
-    "find_flagfiles",
-    "Request",
-    "ALL_FIGURES",
     "DATASETS",
     "DEFAULT_STEPS",
     "DOWNLOAD_HOSTS",
@@ -77,11 +74,12 @@ __all__ = [
     "Folder",
     "ImageForm",
     "KeepRule",
+    "Margins",
     "MeasureConfig",
     "ModelConfig",
     "ModelFacts",
+    "Request",
     "TrainingConfig",
-    "VARIED_BLOCK",
     "UserError",
     "VisualizationConfig",
     "as_dict",
@@ -92,14 +90,17 @@ __all__ = [
     "estimate_memory",
     "expand",
     "find_dataset",
+    "find_flagfiles",
     "find_image_form",
     "find_prepared",
     "from_dict",
     "identity",
     "is_prepared",
+    "list_figures",
     "list_images",
     "parse_cluster",
     "parse_keep_rule",
+    "parse_margins",
     "parse_shard",
     "read_drawing_flags",
     "reject",

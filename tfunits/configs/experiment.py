@@ -11,6 +11,7 @@ from tfunits.configs.errors import UserError, reject
 from tfunits.configs.exporting import check_export
 from tfunits.configs.folders import list_images
 from tfunits.configs.keeping import parse_keep_rule
+from tfunits.configs.margins import parse_margins
 from tfunits.configs.shards import parse_shard
 
 
@@ -529,6 +530,10 @@ class ExecutionConfig:
     export: str | None = option(
         None, "file into which every number of the runs goes as one table at the end: .parquet, .csv or .json"
     )
+    margins: tuple[str, ...] | None = option(
+        None, "what claims about a figure count as the same, e.g. gain=0.3,accuracy=0.01; ours if not given",
+        plain_list=True,
+    )  # fmt: skip
     checkpoint_seconds: float = option(
         10.0, "seconds after which an unfinished training's state is written again; 0 writes it after every epoch",
         minimum=0,
@@ -558,6 +563,7 @@ class ExecutionConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         parse_keep_rule(self.keep_epochs or ())
+        parse_margins(self.margins or ())
         if self.export is not None:
             check_export(self.export)
         parse_shard(self.shard)

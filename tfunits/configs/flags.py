@@ -172,10 +172,12 @@ def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[
       argv: the same command line; flags in it win over those of a figure's flagfile.
 
     Raises:
-      UserError: no such figure, grids beside one, an export of several, or as `read_command_line`.
+      UserError: no such figure, grids beside one, margins without one, an export of several, or as `read_command_line`.
     """
     names = [name for text in registry["figure"].value for name in text.split(",")]
     if not names:
+        if registry["margins"].value is not None:
+            raise reject("margins", registry["margins"].value, "--figure beside it, whose claims they are for")
         return [read_command_line(registry)]
     if registry["grid"].value:
         raise reject(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tfunits import reports
 from tfunits.artifacts import RunDir
-from tfunits.configs import Cluster, ExperimentConfig, Request, UserError, estimate_cost, run_id
+from tfunits.configs import Cluster, ExperimentConfig, Request, UserError, estimate_cost, parse_margins, run_id
 from tfunits.experiments.drawn import is_visualized, read_drawn_run
 from tfunits.experiments.printing import export_results
 from tfunits.experiments.runner import run_grid
@@ -140,7 +140,8 @@ def _draw(figure: Figure, request: Request) -> int:
     reports.check_mixture(runs.records)
     folder = pathlib.Path(request.execution.run_root) / _FOLDER
     files = figures.draw_figure(figure, runs, folder)
-    claims, more = figures.report_claims(figure, _read_beside(figure, runs, request), folder)
+    margins = parse_margins(request.execution.margins or ())
+    claims, more = figures.report_claims(figure, _read_beside(figure, runs, request), folder, margins)
     print(f"figure:        {', '.join(map(str, [*files, *more]))}", flush=True)
     if claims:
         print(f"what the papers claim about it, and what these runs say:\n{claims}", flush=True)

@@ -7,7 +7,7 @@ from tfunits.reports.figures.figure import Curve, Figure, Panel, Source
 from tfunits.reports.figures.judging import judge, judge_claims
 from tfunits.reports.figures.runs import Runs
 from tfunits.reports.figures.scorecard import report_claims, write_scorecard
-from tfunits.reports.figures.verdicts import Claim, Judgement, Margins, Outcome, Verdict
+from tfunits.reports.figures.verdicts import Claim, Judgement, Outcome, Verdict
 
 # <paper>/<figure> -> the figure.
 FIGURES: dict[str, Figure] = {
@@ -21,7 +21,6 @@ __all__ = [
     "Curve",
     "Figure",
     "Judgement",
-    "Margins",
     "Outcome",
     "Panel",
     "Runs",

@@ -6,7 +6,7 @@ Of each letter (P, R, nP, nR, A, C, S, acc) `lines.MEASURES` has the measure. A 
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from tfunits.configs import NETWORK
+from tfunits.configs import NETWORK, Margins
 from tfunits.reports.figures.lines import Line, Missing
 from tfunits.reports.figures.rules import (
     Values,
@@ -19,7 +19,7 @@ from tfunits.reports.figures.rules import (
     decide_same,
     decide_same_ratio,
 )
-from tfunits.reports.figures.verdicts import Margins, Outcome, Verdict
+from tfunits.reports.figures.verdicts import Outcome, Verdict
 from tfunits.reports.plots import size_label
 
 NO_RUNS = "there are no such runs"

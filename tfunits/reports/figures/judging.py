@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfunits.artifacts import read_json, write_json
-from tfunits.configs import UserError
+from tfunits.configs import Margins, UserError
 from tfunits.reports.figures.checks import NO_RUNS
 from tfunits.reports.figures.claims import CLAIMS
 from tfunits.reports.figures.figure import Figure
 from tfunits.reports.figures.lines import RANK_LIMITED
 from tfunits.reports.figures.rules import cannot_tell, combine, correct
 from tfunits.reports.figures.runs import Runs
-from tfunits.reports.figures.verdicts import Claim, Judgement, Margins, Outcome, Verdict
+from tfunits.reports.figures.verdicts import Claim, Judgement, Outcome, Verdict
 
 _SUFFIX = ".claims.json"
 
@@ -148,7 +148,8 @@ def read_judgements(path: pathlib.Path) -> dict[str, Any]:
     """
     stored = read_json(path)
     try:
-        known = {"figure": stored["figure"], "title": stored["title"], "runs": stored["runs"], **stored}
+        for name in ("figure", "title", "runs", "margins"):
+            stored[name]
         for judgement in stored["judgements"]:
             for name in ("claim", "paper", "text", "data", "on_papers_data", "rows", "outcome", "verdicts"):
                 judgement[name]
@@ -157,7 +158,7 @@ def read_judgements(path: pathlib.Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: expected the claims of a figure, received another file ({error!r}); delete it"
         ) from None
-    return known
+    return stored
 
 
 def _as_dict(judgement: Judgement) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tfunits.reports.figures.verdicts import AGREEING, Margins, Outcome, Verdict
+from tfunits.configs import Margins
+from tfunits.reports.figures.verdicts import AGREEING, Outcome, Verdict
 from tfunits.statistics import FEWEST_REPLICATES, Interval, contrast_interval, holm, ratio_interval, t_interval
 
 # One value a seed.

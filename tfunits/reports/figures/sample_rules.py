@@ -7,8 +7,9 @@ import math
 
 import numpy as np
 
+from tfunits.configs import Margins
 from tfunits.reports.figures.rules import cannot_tell
-from tfunits.reports.figures.verdicts import Margins, Outcome, Verdict
+from tfunits.reports.figures.verdicts import Outcome, Verdict
 from tfunits.statistics import PowerLawInterval, percentile_interval
 
 _BOTH = "the interval of bootstrap samples holds both answers"

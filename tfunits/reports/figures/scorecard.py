@@ -1,6 +1,7 @@
 """The scorecard: what all finished figures below a folder say about the papers' claims."""
 
 import collections
+import dataclasses
 import html as text_html
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tfunits.artifacts import write_text
+from tfunits.configs import Margins
 from tfunits.reports import html
 from tfunits.reports.figures.claims import CONTRADICTIONS
 from tfunits.reports.figures.figure import Figure
@@ -23,7 +25,7 @@ from tfunits.reports.figures.judging import (
     write_judgements,
 )
 from tfunits.reports.figures.runs import Runs
-from tfunits.reports.figures.verdicts import Margins, Outcome
+from tfunits.reports.figures.verdicts import Outcome
 
 _TITLE = "Scorecard"
 _COLUMNS = ("claim", "figure", "data", "rows", "outcome", "curves", "what the paper says", "where it says so")
@@ -36,8 +38,9 @@ _HEADINGS = {
 }
 _NOTES = {
     "papers": "Verdicts on the papers. A claim agrees if all its curves do, disagrees if one does (after Holm's "
-    "correction over the curves of a figure), and otherwise cannot tell. Every curve is decided by 95 % t intervals "
-    "over seeds, three at least; that two things are the same only if the whole interval lies inside a margin.",
+    "correction over the curves of a figure), and otherwise cannot tell. Every curve is decided by t intervals "
+    "over seeds, three at least, of 95 % where no other confidence stands above; that two things are the same only if "
+    "the whole interval lies inside a margin.",
     "stand-in": "The same checks on other data than the papers'. None of these lines is a verdict on a paper.",
     "none": "Claims of drawn figures of which there are no runs.",
 }
@@ -127,7 +130,19 @@ def _summary(figures: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataF
         counts = claims.value_counts()
         found = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts)
         lines.append(f"{_HEADINGS[kind].lower()}, a claim once for its data and rows: {found or 'nothing yet'}")
-    return lines
+    return lines + _describe_margins(figures)
+
+
+def _describe_margins(figures: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Margins that are not ours, and of which figures."""
+    ours = dataclasses.asdict(Margins())
+    found: dict[str, list[str]] = {}
+    for figure in figures:
+        for name, usual in ours.items():
+            if (value := figure["margins"].get(name, usual)) != usual:
+                text = f"{name.replace('_', ' ')} {value:g}, not {usual:g}"
+                found.setdefault(text, []).append(figure["figure"])
+    return [f"judged with another margin, {text}: {', '.join(names)}" for text, names in found.items()]
 
 
 def _join_outcomes(outcomes: pd.Series) -> str:

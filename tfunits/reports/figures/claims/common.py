@@ -5,10 +5,11 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from tfunits.configs import Margins
 from tfunits.reports.figures.checks import NO_RUNS
 from tfunits.reports.figures.lines import Line, Missing, find_lines
 from tfunits.reports.figures.runs import Runs
-from tfunits.reports.figures.verdicts import Check, Margins, Verdict
+from tfunits.reports.figures.verdicts import Check, Verdict
 
 # Letter -> names of data sets on which the answer is a verdict on the paper: CLAIMS' column of letters.
 DATA = {

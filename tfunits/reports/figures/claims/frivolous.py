@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tfunits.configs import NETWORK, facts
+from tfunits.configs import NETWORK, Margins, facts
 from tfunits.reports.figures.checks import (
     gain_above,
     gain_at_most,
@@ -24,7 +24,7 @@ from tfunits.reports.figures.claims.readings import agreements, mean_correlation
 from tfunits.reports.figures.lines import ALL_REGULARIZERS, CONDITIONS, Line, Missing, find_groups, find_lines
 from tfunits.reports.figures.rules import all_of, cannot_tell, decide_greater, decide_inside, decide_less
 from tfunits.reports.figures.runs import Runs
-from tfunits.reports.figures.verdicts import Claim, Margins, Outcome, Verdict
+from tfunits.reports.figures.verdicts import Claim, Outcome, Verdict
 from tfunits.reports.plots import size_label
 from tfunits.statistics import FEWEST_REPLICATES
 

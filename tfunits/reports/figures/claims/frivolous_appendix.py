@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tfunits.configs import facts
+from tfunits.configs import Margins, facts
 from tfunits.reports.drawings import DOMAINS
 from tfunits.reports.figures import curves
 from tfunits.reports.figures.checks import (
@@ -41,7 +41,7 @@ from tfunits.reports.figures.lines import (
 )
 from tfunits.reports.figures.rules import all_of, any_of, cannot_tell, decide_greater, decide_less
 from tfunits.reports.figures.runs import Runs
-from tfunits.reports.figures.verdicts import Claim, Margins, Outcome, Verdict
+from tfunits.reports.figures.verdicts import Claim, Outcome, Verdict
 from tfunits.reports.plots import size_label
 from tfunits.reports.sweeps import PRUNABILITY_TOLERANCES, REDUNDANCY_TOLERANCES
 

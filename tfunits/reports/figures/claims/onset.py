@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tfunits.configs import Margins
 from tfunits.reports.figures.claims.clones import (
     CIFAR,
     chunk_sizes_within,
@@ -18,7 +19,7 @@ from tfunits.reports.figures.claims.clones import (
 )
 from tfunits.reports.figures.recipes import Recipe, chunk_error
 from tfunits.reports.figures.rules import all_of, cannot_tell, decide_greater, decide_inside, decide_less
-from tfunits.reports.figures.verdicts import Margins, Verdict
+from tfunits.reports.figures.verdicts import Verdict
 from tfunits.reports.records import RunRecord
 from tfunits.statistics import STRICTLY_FITTED_ERROR, first_at_most
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from tfunits.configs import UserError
+from tfunits.configs import Margins, UserError
 from tfunits.reports.chunks import LARGEST_SHARE, fit_width_power_law
 from tfunits.reports.figures.chunk_tables import up_to_margin
 from tfunits.reports.figures.claims.clones import (
@@ -47,7 +47,7 @@ from tfunits.reports.figures.recipes import (
 from tfunits.reports.figures.rules import all_of, cannot_tell, decide_greater, decide_inside, decide_less
 from tfunits.reports.figures.runs import Runs
 from tfunits.reports.figures.sample_rules import decide_exponent, decide_other_exponent, decide_samples
-from tfunits.reports.figures.verdicts import Claim, Margins, Verdict
+from tfunits.reports.figures.verdicts import Claim, Verdict
 from tfunits.reports.records import RunRecord
 from tfunits.statistics import (
     FITTED_ERROR,

@@ -4,7 +4,7 @@ about the same ones: V01 to V14."""
 import itertools
 from collections.abc import Callable, Sequence
 
-from tfunits.configs import facts
+from tfunits.configs import Margins, facts
 from tfunits.reports.figures.checks import (
     falls,
     flat,
@@ -39,7 +39,7 @@ from tfunits.reports.figures.lines import (
 )
 from tfunits.reports.figures.rules import all_of, any_of, decide_greater, decide_inside
 from tfunits.reports.figures.runs import Runs
-from tfunits.reports.figures.verdicts import Claim, Margins, Verdict
+from tfunits.reports.figures.verdicts import Claim, Verdict
 from tfunits.reports.plots import size_label
 
 _NORMALS = tuple(f"{name}_normal" for name in INITIALIZERS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tfunits.configs import Margins
 from tfunits.reports.figures.checks import flat, greater_at_widest, of_line
 from tfunits.reports.figures.claims.common import data_sets, on_each_data_set
 from tfunits.reports.figures.claims.frivolous_appendix import OPTIMIZERS
@@ -9,7 +10,7 @@ from tfunits.reports.figures.claims.readings import correlation_bin, high_correl
 from tfunits.reports.figures.lines import Line, find_groups, find_lines
 from tfunits.reports.figures.rules import all_of, decide_greater, decide_less
 from tfunits.reports.figures.runs import Runs
-from tfunits.reports.figures.verdicts import Claim, Margins, Verdict
+from tfunits.reports.figures.verdicts import Claim, Verdict
 
 _ENDS = ("conv1", "fc4")
 _MIDDLE = ("conv2", "fc3")
