@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 from sample_networks import call, chain, inputs_of, randomize
 
-from tfunits.surgery import Graph, find_tensors, mask, remove_units, unit_layers
+from tfunits.surgery import Graph, find_tensors, mask, read, remove_units, unit_layers
 
 IMAGE = (6, 6, 2)
 # Largest difference from the masked model, as a share of its largest output.
@@ -69,6 +69,16 @@ def shapes(model: keras.Model) -> dict[str, tuple[int | None, ...]]:
     """Shape of what every call of a model makes."""
     graph = Graph(model)
     return {made.name: graph.shape(made.outputs[0]) for made in graph.calls}
+
+
+def activations(model: keras.Model, name: str, array: np.ndarray) -> np.ndarray:
+    """Of one tensor [samples, units], every position one sample."""
+    values = read(model, [name])(array)[name].numpy().astype("float64")
+    return values.reshape(-1, values.shape[-1])
+
+
+def weights_of(model: keras.Model, name: str) -> list[np.ndarray]:
+    return [weight.numpy().astype("float64") for weight in model.get_layer(name).weights]
 
 
 def saved_and_loaded(model: keras.Model, folder, **options: object) -> keras.Model:

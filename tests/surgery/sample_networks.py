@@ -25,6 +25,24 @@ def chain(*parts: keras.layers.Layer, shape: tuple[int, ...] = (6,)) -> keras.Mo
     return keras.Model(inputs, tensor)
 
 
+def around(build, shape: tuple[int, ...], count: int = 6) -> keras.Model:
+    """Input, "made" with units, what is built of it, "between", and "head" that reads this."""
+    inputs = keras.Input(shape)
+    made = layers.Dense(count, "sigmoid", name="made")(inputs)
+    between = layers.Identity(name="between")(build(made))
+    head = layers.Dense(3, name="head")(layers.Flatten()(between))
+    return randomize(keras.Model(inputs, head, name="around"))
+
+
+def shared_reader(activation: str = "linear", padding: str = "valid") -> keras.Model:
+    """Two inputs seen by layers of their own, which one layer reads."""
+    given = [keras.Input((6, 6, 2)), keras.Input((6, 6, 2))]
+    reader = layers.Conv2D(4, 3, padding=padding, activation="tanh", name="reader")
+    seen = [layers.Conv2D(5, 3, activation=activation, name=n)(x) for n, x in zip("ab", given, strict=True)]
+    joined = layers.Concatenate()([layers.Flatten()(reader(tensor)) for tensor in seen])
+    return randomize(keras.Model(given, layers.Dense(3)(joined)))
+
+
 def sequential() -> keras.Model:
     return keras.Sequential(
         [keras.Input((6,)), layers.Dense(5, "relu", name="first"), layers.Dropout(0.5), layers.Dense(3, name="last")]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from masked_models import CLOSE, assert_same_function, assert_visible, difference, saved_and_loaded
+from masked_models import CLOSE, assert_same_function, assert_visible, difference, saved_and_loaded, weights_of
 from sample_networks import NETWORKS, call, chain, inputs_of, randomize
 
 from tfunits import layers as own
@@ -118,10 +118,6 @@ def network(name: str) -> keras.Model:
 
 def arrays_of(model: keras.Model) -> list[np.ndarray]:
     return inputs_of(model, 6)
-
-
-def weights_of(model: keras.Model, name: str) -> list[np.ndarray]:
-    return [weight.numpy() for weight in model.get_layer(name).weights]
 
 
 def weights_by_name(model: keras.Model) -> dict[str, np.ndarray]:
