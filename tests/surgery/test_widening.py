@@ -163,7 +163,8 @@ def test_our_alexnet(how, factor):
     model = alexnet()
     wide = widen(model, how, factor=factor, offset=0.1)
     arrays = inputs_of(model, 3)
-    assert difference(call(wide, arrays), call(model, arrays)) < CLOSE
+    # Eight layers of sums of up to a thousand numbers, which processors take in different orders.
+    assert difference(call(wide, arrays), call(model, arrays)) < 10 * CLOSE
     for layer, count in unit_layers(model).items():
         assert unit_layers(wide)[layer] == (int(count * factor) if layer != "logits" else count)
 
