@@ -269,6 +269,11 @@ def test_a_union_of_grids_does_a_shared_run_once() -> None:
     assert request.dataset_given
 
 
+def test_the_small_form_is_noted() -> None:
+    assert read("--small").is_small
+    assert not read("--size=0.25").is_small
+
+
 def test_plan_and_data_set_are_noted() -> None:
     request = read("--plan", "--dataset=digits")
     assert (request.plan, request.dataset_given) == (True, True)

@@ -74,6 +74,23 @@ def test_chosen_runs_alone_are_measured_further_and_all_are_drawn(tmp_path, monk
     assert set(pd.read_csv(tmp_path / "all.csv")["run"]) == set(names(drawn[0]))
 
 
+def test_the_small_form_measures_further_on_few_examples(tmp_path, monkeypatch, drawn):
+    judged, measured = [], []
+    monkeypatch.setattr(
+        figures, "report_claims", lambda figure, runs, folder, margins: judged.append(figure.further) or ("", [])
+    )
+    request, (config, *_) = ask(tmp_path), CONFIGS
+    define(monkeypatch)
+    assert carry_out_requests([request]) == 0
+    monkeypatch.setattr(commands, "run_grid", lambda configs, *_, **__: measured.append(configs[0].measure) or 0)
+    define(monkeypatch, further=[{"measured_examples": 50_000}, {"measured_examples": 300}])
+    for is_small, expected in ((False, [50_000, 300]), (True, [5_000, 300])):
+        measured.clear()
+        assert carry_out_requests([dataclasses.replace(request, is_small=is_small)]) == 0
+        assert [fields["measured_examples"] for fields in judged[-1]] == expected
+        assert [measure.measured_examples for measure in measured] == [config.measure.measured_examples, *expected]
+
+
 def test_what_cannot_be_measured_further_is_a_failure(tmp_path, monkeypatch, drawn, capsys):
     define(monkeypatch, choose=choose, further=[{"draws": 1}])
     run_dirs = [RunDir.of(config, tmp_path) for config in CONFIGS[:2]]

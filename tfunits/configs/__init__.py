@@ -48,6 +48,7 @@ from tfunits.configs.resolve import (
     short_hash,
 )
 from tfunits.configs.shards import parse_shard, take_shard
+from tfunits.configs.small import shrink_measuring
 from tfunits.configs.sources import DrawingSource, read_drawing_flags
 
 __all__ = [
@@ -110,6 +111,7 @@ __all__ = [
     "resolve_defaults",
     "run_id",
     "short_hash",
+    "shrink_measuring",
     "steps_of_epoch",
     "sum_costs",
     "take_shard",

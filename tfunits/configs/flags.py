@@ -228,6 +228,7 @@ def read_command_line(registry: absl_flags.FlagValues) -> Request:
         experiments=experiments,
         execution=execution,
         plan=registry["plan"].value,
+        is_small=registry["small"].value,
         dataset_given=not registry["small"].value and ("dataset" in axes or any("dataset" in grid for grid in grids)),
     )
 

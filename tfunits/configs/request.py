@@ -21,6 +21,7 @@ class Request:
       plan: whether only the grid is to be printed.
       dataset_given: whether the data set was chosen, or is the embedded default.
       figure: the figure of a paper that is drawn of the runs; None without.
+      is_small: whether the runs are the grid's small form.
     """
 
     experiments: tuple[ExperimentConfig, ...]
@@ -28,6 +29,7 @@ class Request:
     plan: bool
     dataset_given: bool
     figure: str | None = None
+    is_small: bool = False
 
     def describe_data(self) -> str:
         """The first lines of a run, one a network and data set: which data, and which the papers used."""

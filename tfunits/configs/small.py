@@ -15,6 +15,8 @@ _LARGEST_SIZE = 1.0
 _SEEDS = 2
 # A twentieth of the default numbers: to reconstruct the 2,048 units of ResNet50 takes most of a second a chunk.
 _MOST_CHUNKS = {"chunk_draws": 25, "reconstruction_draws": 5}
+# A network of 10,000 inputs takes two seconds for so many, and twenty for ten times as many.
+_MOST_FURTHER_EXAMPLES = 5_000
 
 
 def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -50,6 +52,20 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         else:
             small += [{**_shrink(combination, config), "seed": seed} for seed in seeds]
     return small
+
+
+def shrink_measuring(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A further way in which a figure's runs are measured, in the small form: on at most 5,000 examples of a split.
+
+    Args:
+      fields: of `MeasureConfig`.
+
+    Example:
+      >>> shrink_measuring({"measured_examples": 50_000})
+      {'measured_examples': 5000}
+    """
+    most = min(fields.get("measured_examples") or _MOST_FURTHER_EXAMPLES, _MOST_FURTHER_EXAMPLES)
+    return {**fields, "measured_examples": most}
 
 
 def _shrink(combination: Mapping[str, Any], config: ExperimentConfig) -> dict[str, Any]:

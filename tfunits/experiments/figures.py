@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 from tfunits import reports
 from tfunits.artifacts import RunDir
-from tfunits.configs import Cluster, ExperimentConfig, Request, UserError, estimate_cost, parse_margins, run_id
+from tfunits.configs import (
+    Cluster,
+    ExperimentConfig,
+    Request,
+    UserError,
+    estimate_cost,
+    parse_margins,
+    run_id,
+    shrink_measuring,
+)
 from tfunits.experiments.drawn import is_visualized, read_drawn_run
 from tfunits.experiments.printing import export_results
 from tfunits.experiments.runner import run_grid
@@ -29,6 +38,8 @@ def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
     Returns: 0 if all is finished and drawn, else 1.
     """
     figure, code, further_code = figures.FIGURES[request.figure], 0, 0
+    if request.is_small:
+        figure = dataclasses.replace(figure, further=[shrink_measuring(fields) for fields in figure.further])
     if request.execution.only_reports or figure.source == Source.SETTINGS:
         _export(request)
     else:
