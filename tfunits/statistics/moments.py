@@ -12,6 +12,8 @@ PRECISIONS = ("float32", "float64")
 # Rows that are multiplied at once: enough that adding up their products costs nothing beside, and few enough that
 # float32 loses little in them.
 _BLOCK_ROWS = 4096
+# Of float32: a block of squares of such numbers adds up to far less than its largest number, 2^128.
+_LARGEST_SQUARED = 2.0**50
 # Rows whose spread says how roughly float32 samples may be centred.
 _SPREAD_ROWS = 256
 
@@ -70,6 +72,9 @@ class Moments:
         # From the first sample on, so that a constant unit's mean is exact however many samples there are, and a
         # large offset is gone before anything is rounded to float32.
         shifted = (samples - samples[0]).astype(precision, copy=False)
+        scale = _scale_down(shifted)
+        if scale is not None:
+            shifted = (shifted / scale).astype(precision)
         ones = np.ones(len(samples), precision)
         mean = ones @ shifted / len(samples)
         if precision == "float32":
@@ -77,11 +82,10 @@ class Moments:
         centred = shifted - mean
         # What rounding has left of the mean.
         rest = (ones @ centred).astype(np.float64) / len(samples)
-        return cls(
-            count=len(samples),
-            mean=samples[0].astype(np.float64) + mean + rest,
-            scatter=(centred.T @ centred).astype(np.float64, copy=False) - len(samples) * np.outer(rest, rest),
-        )
+        scatter = (centred.T @ centred).astype(np.float64, copy=False) - len(samples) * np.outer(rest, rest)
+        if scale is not None:
+            mean, rest, scatter = mean * scale, rest * scale, scatter * np.outer(scale, scale)
+        return cls(count=len(samples), mean=samples[0].astype(np.float64) + mean + rest, scatter=scatter)
 
     def merge(self, other: Self) -> Self:
         """The moments of both sets of samples together.
@@ -127,6 +131,17 @@ class Moments:
     def constant(self) -> np.ndarray:
         """Whether a unit never changes, bool [units]."""
         return self.std <= CONSTANT_RELATIVE_STD * np.abs(self.mean)
+
+
+def _scale_down(samples: np.ndarray) -> np.ndarray | None:
+    """Powers of two, float64 [units], by which numbers have to be divided so that float32 holds sums of their squares.
+
+    None where it holds them as they are: networks that were trained at too high a rate can reach 1e30 without
+    diverging.
+    """
+    if samples.dtype != np.float32 or max(samples.max(), -samples.min()) <= _LARGEST_SQUARED:
+        return None
+    return np.ldexp(1.0, np.frexp(np.abs(samples).max(axis=0))[1])
 
 
 def _round_to_spread(mean: np.ndarray, rows: np.ndarray) -> np.ndarray:
