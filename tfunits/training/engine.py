@@ -17,7 +17,6 @@ from tfunits.training.losses import (
     predicted_labels,
     weight_penalty,
 )
-from tfunits.training.small_maps import send_gradients_as_products
 
 # Weight of an auxiliary head's loss (Szegedy et al. 2015, section 5; the authors' TensorFlow programs keep it).
 _AUXILIARY_FACTOR = 0.4
@@ -82,8 +81,7 @@ def make_train_steps(
       first head and without the penalty.
     """
     decay = config.weight_decay if config.weight_decay > 0 else None
-    step = make_train_step(model, optimizer, config, weight_decay=decay, averages=averages)
-    return send_gradients_as_products(model, make_loop(step, strategy))
+    return make_loop(make_train_step(model, optimizer, config, weight_decay=decay, averages=averages), strategy)
 
 
 def make_train_step(

@@ -22,7 +22,6 @@ from tfunits.training.exchange import broadcast, is_chief, num_workers
 from tfunits.training.feeding import Resident, choose_feed
 from tfunits.training.optimizers import make_optimizer
 from tfunits.training.schedules import StepSchedule, learning_rates
-from tfunits.training.small_maps import send_gradients_as_products
 
 # Steps between two updates of the progress bar; also the longest that a diverged training goes on.
 _STEPS_PER_CALL = 16
@@ -105,7 +104,7 @@ class Trainer:
             self.weight_decay = tf.Variable(0.0, trainable=False, name="weight_decay") if is_penalized(config) else None
         self.slots = read_variables(self.optimizer.variables)
         step = make_train_step(model, self.optimizer, config, weight_decay=self.weight_decay, averages=self.averages)
-        self.run_steps = send_gradients_as_products(model, self.feed.make_loop(step))
+        self.run_steps = self.feed.make_loop(step)
         evaluation = make_evaluation_step(model, config.loss)
         evaluated = ("validation", *(("train",) if config.monitor == "train" else ()))
         feeds = {
