@@ -56,6 +56,15 @@ def test_a_bug_is_not_hidden():
         carry_out("program", fail(ZeroDivisionError()), when_interrupted="stopped")
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_programs_convolve_with_onednn_where_the_user_says_nothing_else(monkeypatch, given, expected):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    if given:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given)
+    import_tensorflow()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == expected
+
+
 def test_garbage_is_not_looked_for_among_tensorflows_objects():
     known, kept = gc.get_freeze_count(), [[]]
     assert any(found is kept for found in gc.get_objects())

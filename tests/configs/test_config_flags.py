@@ -223,8 +223,8 @@ def read_figures(*argv: str) -> list[str | None]:
     "argv",
     [
         ["--figure=frivolous/fig4d,frivolous/figE7"],
-        ["--figure=frivolous/figE7", "--figure=frivolous/fig4d"],
-        ["--figure=frivolous/fig4d,frivolous/figE7", "--figure=frivolous/fig4d"],
+        ["--figure=frivolous/figE7, frivolous/fig4d,frivolous/figE7"],
+        ["--figure=frivolous/figE8", "--figure=frivolous/fig4d,frivolous/figE7"],
     ],
     ids=str,
 )
@@ -241,7 +241,9 @@ def test_the_name_of_a_paper_stands_for_all_of_its_figures() -> None:
     [
         ("fig4c", "expected all, a paper or a figure such as frivolous/fig1a; the nearest are frivolous/fig4c,"),
         ("frivolous/", "the nearest are frivolous/fig1a,"),
-        ("frivolous/fig4c,", "--figure=: expected all, a paper"),
+        ("frivolus", "the nearest are frivolous,"),
+        ("frivolous/fig4c,", "--figure=: expected all, a paper or a figure such as frivolous/fig1a; their flagfiles"),
+        ("", "--figure=: expected all, a paper"),
         ("q", "their flagfiles lie below flags/$"),
     ],
 )

@@ -113,21 +113,26 @@ def test_the_file_holds_every_number(tmp_path):
     for verdict, found in zip(judgement["verdicts"], judgements[0].verdicts, strict=True):
         assert verdict["numbers"] == pytest.approx(dict(found.numbers))
         assert verdict["p_against"] == found.p_against
-    write_json(path, {"figure": "made/fig1"})
-    with pytest.raises(ValueError, match="expected the claims of a figure, received another file"):
-        read_judgements(path)
+    for damaged in ({"figure": "made/fig1"}, {**stored, "title": ...}, {**stored, "margins": None},
+                    {**stored, "margins": {"gain": "x"}}, {**stored, "margins": {"gian": 1}}):  # fmt: skip
+        write_json(path, {name: value for name, value in damaged.items() if value is not ...})
+        with pytest.raises(ValueError, match="expected the claims of a figure, received another file"):
+            read_judgements(path)
 
 
 def test_the_scorecard_says_which_figures_were_judged_with_other_margins(tmp_path):
     runs = make_runs(make_networks())
-    _, files = report_claims(FIGURE, runs, tmp_path)
+    text, files = report_claims(FIGURE, runs, tmp_path)
+    assert "F14 agrees" in text
     assert "another margin" not in files[1].read_text()
     other = dataclasses.replace(FIGURE, name="made/fig2")
-    report_claims(other, runs, tmp_path, Margins(modest_gain=0.25, confidence=0.9))
+    text, _ = report_claims(other, runs, tmp_path, Margins(modest_gain=0.25, confidence=1 - 1e-12))
+    # No interval of three seeds is so certain.
+    assert "F14 cannot tell" in text
     for path in files[1:]:
         text = path.read_text()
         assert "judged with another margin, modest gain 0.25, not 0.5: made/fig2" in text
-        assert "judged with another margin, confidence 0.9, not 0.95: made/fig2" in text
+        assert "judged with another margin, confidence 0.999999999999, not 0.95: made/fig2" in text
 
 
 def test_numbers_are_read_as_a_value_with_its_interval():

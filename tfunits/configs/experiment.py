@@ -11,7 +11,7 @@ from tfunits.configs.errors import UserError, reject
 from tfunits.configs.exporting import check_export
 from tfunits.configs.folders import list_images
 from tfunits.configs.keeping import parse_keep_rule
-from tfunits.configs.margins import parse_margins
+from tfunits.configs.margins import MARGIN_NAMES, parse_margins
 from tfunits.configs.shards import parse_shard
 
 
@@ -531,7 +531,9 @@ class ExecutionConfig:
         None, "file into which every number of the runs goes as one table at the end: .parquet, .csv or .json"
     )
     margins: tuple[str, ...] | None = option(
-        None, "what claims about a figure count as the same, e.g. gain=0.3,accuracy=0.01; ours if not given",
+        None,
+        "with --figure: what its claims count as the same, e.g. gain=0.3,accuracy=0.01; ours if not given; names: "
+        + ", ".join(MARGIN_NAMES),
         plain_list=True,
     )  # fmt: skip
     checkpoint_seconds: float = option(

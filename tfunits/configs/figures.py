@@ -47,8 +47,11 @@ def find_flagfiles(*names: str, folder: pathlib.Path = _FLAGS_FOLDER) -> dict[st
 
 
 def _reject(name: str, known: Sequence[str]) -> NoReturn:
+    papers = dict.fromkeys(figure.split("/")[0] for figure in known)
     # A part of a name is as near as a slip of the finger.
-    near = [other for other in known if name in other] or difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    near = [other for other in known if name and name in other] or difflib.get_close_matches(
+        name, [*papers, *known], n=3, cutoff=0.4
+    )
     hint = f"the nearest are {', '.join(near[:5])}" if near else "their flagfiles lie below flags/"
     example = known[0] if known else "..."
     raise reject("figure", name, f"{ALL_FIGURES}, a paper or a figure such as {example}", hint)

@@ -98,8 +98,8 @@ def make_flags() -> absl_flags.FlagValues:
         'axes of one grid, e.g. "model=mlp size=0.25,1"; repeat the flag for a union of grids over the common flags',
         flag_values=registry,
     )  # fmt: skip
-    absl_flags.DEFINE_multi_string(
-        "figure", [],
+    absl_flags.DEFINE_list(
+        "figure", None,
         "redraw figures of the papers, e.g. frivolous/fig4c,frivolous/fig4d, each from training to plot with the flags "
         "of flags/<figure>.flags; frivolous for all of a paper, all for every one; with --steps=report, from what is "
         "there",
@@ -107,7 +107,7 @@ def make_flags() -> absl_flags.FlagValues:
     )  # fmt: skip
     for name, help in (
         ("plan", "print the grid and what of it is done, and run nothing"),
-        ("small", "the same on embedded data: short training, sizes up to 1, two seeds"),
+        ("small", "the same on embedded data: short training, sizes up to 1, two seeds, few chunks and random orders"),
         ("help", "print this help"),
         ("version", "print the version"),
     ):
@@ -174,8 +174,8 @@ def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[
     Raises:
       UserError: no such figure, grids beside one, margins without one, an export of several, or as `read_command_line`.
     """
-    names = [name for text in registry["figure"].value for name in text.split(",")]
-    if not names:
+    names = registry["figure"].value
+    if names is None:
         if registry["margins"].value is not None:
             raise reject("margins", registry["margins"].value, "--figure beside it, whose claims they are for")
         return [read_command_line(registry)]
@@ -185,7 +185,7 @@ def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[
             "narrow it by the flags themselves, such as --size=0.25",
         )  # fmt: skip
     requests = []
-    for name, path in find_flagfiles(*names).items():
+    for name, path in find_flagfiles(*names or [""]).items():
         own = make_flags()
         parse(own, [argv[0], f"--flagfile={path}", *argv[1:]])
         requests.append(dataclasses.replace(read_command_line(own), figure=name))

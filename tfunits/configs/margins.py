@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from tfunits.configs.errors import reject
 
+_SHARES = ("area", "accuracy", "accuracy_loss", "confidence")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Margins:
@@ -39,11 +41,14 @@ class Margins:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{field.name}: expected a number above 0, received {value}")
+                raise ValueError(f"{field.name}: expected a finite number above 0, received {value}")
+            if field.name in _SHARES and value >= 1:
+                raise ValueError(f"{field.name}: expected a number below 1, received {value}")
         if self.ratio <= 1:
             raise ValueError(f"ratio: expected a number above 1, received {self.ratio}")
-        if self.confidence >= 1:
-            raise ValueError(f"confidence: expected a number below 1, received {self.confidence}")
+
+
+MARGIN_NAMES = tuple(field.name for field in dataclasses.fields(Margins))
 
 
 def parse_margins(words: Sequence[str]) -> Margins:
@@ -59,7 +64,6 @@ def parse_margins(words: Sequence[str]) -> Margins:
       >>> parse_margins(["gain=0.3", "ratio=1.5"]).gain
       0.3
     """
-    names = [field.name for field in dataclasses.fields(Margins)]
     given: dict[str, float] = {}
     for word in words:
         name, _, text = word.partition("=")
@@ -67,8 +71,8 @@ def parse_margins(words: Sequence[str]) -> Margins:
             number = float(text)
         except ValueError:
             number = math.nan
-        if name not in names or name in given or math.isnan(number):
-            expected = f"name=number, each name once, of {', '.join(names)}"
+        if name not in MARGIN_NAMES or name in given or math.isnan(number):
+            expected = f"name=number, each name once, of {', '.join(MARGIN_NAMES)}"
             raise reject("margins", tuple(words), expected, f"{word!r} is none")
         given[name] = number
     try:

@@ -152,6 +152,8 @@ def _draw(figure: Figure, request: Request) -> int:
     folder = pathlib.Path(request.execution.run_root) / _FOLDER
     files = figures.draw_figure(figure, runs, folder)
     margins = parse_margins(request.execution.margins or ())
+    if request.execution.margins and not figure.claims:
+        print(f"{figure.name}: no claims, for which --margins would count", file=sys.stderr, flush=True)
     claims, more = figures.report_claims(figure, _read_beside(figure, runs, request), folder, margins)
     print(f"figure:        {', '.join(map(str, [*files, *more]))}", flush=True)
     if claims:

@@ -148,8 +148,9 @@ def read_judgements(path: pathlib.Path) -> dict[str, Any]:
     """
     stored = read_json(path)
     try:
-        for name in ("figure", "title", "runs", "margins"):
+        for name in ("figure", "title", "runs"):
             stored[name]
+        Margins(**stored["margins"])
         for judgement in stored["judgements"]:
             for name in ("claim", "paper", "text", "data", "on_papers_data", "rows", "outcome", "verdicts"):
                 judgement[name]

@@ -140,7 +140,7 @@ def _describe_margins(figures: Sequence[Mapping[str, Any]]) -> list[str]:
     for figure in figures:
         for name, usual in ours.items():
             if (value := figure["margins"].get(name, usual)) != usual:
-                text = f"{name.replace('_', ' ')} {value:g}, not {usual:g}"
+                text = f"{name.replace('_', ' ')} {value}, not {usual}"
                 found.setdefault(text, []).append(figure["figure"])
     return [f"judged with another margin, {text}: {', '.join(names)}" for text, names in found.items()]
 
