@@ -161,10 +161,10 @@ def test_wider_models_compute_the_same_function(name, how, factor):
 def test_our_alexnet(how, factor):
     """With response normalisation that does not see copies, and weights of its own initialiser."""
     model = alexnet()
-    wide = widen(model, how, factor=factor, offset=0.1)
+    # As large as the weights themselves: float32 loses what cancels beside larger ones.
+    wide = widen(model, how, factor=factor, offset=0.02)
     arrays = inputs_of(model, 3)
-    # Eight layers of sums of up to a thousand numbers, which processors take in different orders.
-    assert difference(call(wide, arrays), call(model, arrays)) < 10 * CLOSE
+    assert difference(call(wide, arrays), call(model, arrays)) < CLOSE
     for layer, count in unit_layers(model).items():
         assert unit_layers(wide)[layer] == (int(count * factor) if layer != "logits" else count)
 
