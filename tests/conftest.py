@@ -2,7 +2,6 @@
 
 import gc
 import importlib
-import linecache
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -40,8 +39,6 @@ def graphs_of_a_module_are_freed():
     """Else every collection of garbage walks through the graphs of thousands of tests."""
     with training.forgetting_gradients():
         yield
-    # Doctest asks the disk about every file in it, before every example; TensorFlow traces thousands of its own.
-    linecache.clearcache()
 
 
 @pytest.fixture(scope="session")
