@@ -186,6 +186,21 @@ def test_equal_values_time_and_again_cost_float32_few_digits(kind: str, rng: np.
     assert covariance_error(streamed([samples]).covariance, samples) < 1e-12
 
 
+@pytest.mark.parametrize("spread", [2, 10, 50, 150, 200, 300, 500, 1000, 2000, 10_000])
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_values_on_a_grid_are_right_to_six_digits_in_float32(kind: str, spread: int, rng: np.random.Generator) -> None:
+    drawn = rng.normal(size=(MANY_ROWS, 6)) if kind == "normal" else rng.uniform(-2, 2, size=(MANY_ROWS, 6))
+    drawn[:, 3:] += drawn[:, :3]
+    samples = np.round(spread * drawn).astype("float32")
+    found = streamed([samples], "float32").covariance
+    assert covariance_error(found, samples) < LARGEST_ERROR
+    # Negative control: the squares of odd numbers, 1 mod 8, added up one by one.
+    whole = samples - np.round(samples.mean(axis=0))
+    one_by_one = np.add.accumulate(whole[:, 0] ** 2)[-1]
+    exact = (whole[:, 0].astype("float64") ** 2).sum()
+    assert spread not in (300, 500, 1000) or abs(one_by_one / exact - 1) > LARGEST_ERROR
+
+
 @pytest.mark.parametrize("kind", ["float16", "int32", "uint8"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_samples_of_any_kind(precision: str, kind: str, rng: np.random.Generator) -> None:
