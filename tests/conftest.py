@@ -24,6 +24,8 @@ _TWO_DEVICES = training.make_strategy(2)
 # As programs do (`console.import_tensorflow`): collections of garbage then pass over TensorFlow's own objects.
 gc.collect()
 gc.freeze()
+# Thousands of graphs are made that are freed by counting, and few that only a collection finds.
+gc.set_threshold(100_000, 50, 1000)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,6 +9,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from outlines import without_weights
 
 import tfunits
 from tfunits import datasets, experiments, models, statistics, training, visualization
@@ -151,7 +152,7 @@ def test_every_form_of_images_is_known_with_its_shape(dataset, known):
 @pytest.mark.parametrize("size", [0.125, 0.7, 1.5])
 @pytest.mark.parametrize("name", facts.MODELS)
 def test_widths_of_taps_are_as_the_facts_say(name, size):
-    with keras.StatelessScope(initialize_variables=False):
+    with without_weights():
         graph = Graph(build(name, size))
     widths = {tap: graph.shape(key)[-1] for tap, key in tap_keys(graph).items()}
     assert widths == {tap: facts.MODELS[name].tap_width(tap, size) for tap in facts.MODELS[name].base_widths}
@@ -160,7 +161,7 @@ def test_widths_of_taps_are_as_the_facts_say(name, size):
 @pytest.mark.parametrize("name", facts.MODELS)
 def test_the_smallest_size_leaves_every_layer_a_unit(name):
     smallest = facts.MODELS[name].smallest_size
-    with keras.StatelessScope(initialize_variables=False):
+    with without_weights():
         model = build(name, smallest)
     assert all(min(weight.shape, default=1) > 0 for weight in model.weights)
     with pytest.raises(ValueError, match=f"expected a width of at least one unit in every layer of {name}"):
@@ -172,7 +173,7 @@ def test_options_are_those_of_the_builder(name):
     values = {"layer_size": 0.5, "last_width": 3, "auxiliary_head": False, "unscaled_branch": False}
     for option, value in values.items():
         if option in facts.MODELS[name].options:
-            with keras.StatelessScope(initialize_variables=False):
+            with without_weights():
                 plain, changed = build(name), build(name, **{option: value})
             shapes = [[tuple(weight.shape) for weight in model.weights] for model in (plain, changed)]
             assert shapes[0] != shapes[1]
@@ -254,7 +255,7 @@ def test_every_preset_resolves_and_builds_on_its_data(model, dataset, folder):
     })  # fmt: skip
     known = facts.find_dataset(config.data.dataset)
     assert known.preprocessings[config.data.preprocessing] == config.data.input_shape
-    with keras.StatelessScope(initialize_variables=False):
+    with without_weights():
         network = models.build(
             model,
             size=config.model.size,
@@ -309,7 +310,7 @@ DECAYED = {
 def test_presets_decay_the_variables_of_the_recipe(model, dataset):
     config = resolve({"model": model, "dataset": dataset, "regularizers": ("weight_decay",)})
     assert config.training.weight_decay == PRESETS[model, dataset]["weight_decay"]
-    with keras.StatelessScope(initialize_variables=False):
+    with without_weights():
         network = build(model)
     received = [variable.path for variable in decayed_variables(network, config.training.decayed_variables)]
     assert received == [v.path for v in network.trainable_variables if re.fullmatch(DECAYED[model], v.path)]

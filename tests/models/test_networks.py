@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import numpy_forward
 import pytest
+from outlines import without_weights
 
 from tfunits import models
 from tfunits.configs import MODELS
@@ -27,7 +28,7 @@ def build(name: str, *, seed: int = 0, **options) -> keras.Model:
 
 def outline(name: str, **options) -> keras.Model:
     """A network without weights."""
-    with keras.StatelessScope(initialize_variables=False):
+    with without_weights():
         return models.build(name, **{"num_classes": 2, **options})
 
 

@@ -3,6 +3,7 @@
 import keras
 import pytest
 from keras import layers, ops
+from outlines import without_weights
 from sample_networks import chain, make
 
 from tfunits import models
@@ -47,7 +48,7 @@ OWN_TAPS = {
 
 @pytest.mark.parametrize("name", OWN_TAPS)
 def test_taps_of_our_networks(name):
-    with keras.StatelessScope(initialize_variables=False):
+    with without_weights():
         model = models.build(name, size=0.125, input_shape=(32, 32, 3), num_classes=2)
     assert find_taps(model) == {tap: f"tap_{tap}" for tap in OWN_TAPS[name]}
     assert models.taps is find_taps

@@ -1,13 +1,12 @@
 """The papers' networks as functional models with a width multiplier, an initialiser and named taps."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfunits.configs import MODELS, ModelConfig, UserError
+from tfunits.configs.architectures import describe_architecture
 from tfunits.models.alexnet import build_alexnet
 from tfunits.models.densenet import build_densenet40
 from tfunits.models.inception import build_inception_v3
@@ -67,15 +66,10 @@ def build(
       >>> tfunits.models.build("alexnet", input_shape=(32, 32, 3), num_classes=10).count_params()
       6989642
     """
-    if name not in BUILDERS:
-        raise UserError(f"name: expected one of {', '.join(BUILDERS)}, received {name!r}")
-    own = {option: options.get(option) for option in ("last_width", "auxiliary_head", "unscaled_branch")}
-    ModelConfig(model=name, size=size, initializer=initializer, layer_size=layer_size, **own)
-    if options.get("dropout_rate", 0) and not MODELS[name].has_dropout:
-        raise ValueError(f"dropout_rate: expected 0, since {name} has no dropout, received {options['dropout_rate']}")
-    settings = BuildOptions(
+    _, settings = _check_arguments(
+        name,
         size=size,
-        input_shape=tuple(input_shape),
+        input_shape=input_shape,
         num_classes=num_classes,
         initializer=initializer,
         layer_size=layer_size,
@@ -90,18 +84,35 @@ def build(
 
 
 def count_parameters(name: str, *, size: float, input_shape: Sequence[int], num_classes: int, **options: Any) -> int:
-    """Number of trainable parameters of a network, auxiliary head included, without making its weights.
+    """Number of trainable parameters of a network, auxiliary head included, without making it.
 
     Arguments and errors as `build`.
     """
-    return _count_parameters(name, size=size, input_shape=tuple(input_shape), num_classes=num_classes, **options)
+    config, settings = _check_arguments(name, size=size, input_shape=input_shape, num_classes=num_classes, **options)
+    return describe_architecture(config, settings.input_shape, num_classes).parameters
 
 
-@functools.lru_cache
-def _count_parameters(name: str, **options: Any) -> int:
-    with keras.StatelessScope(initialize_variables=False):
-        model = build(name, **options)
-    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+def _check_arguments(
+    name: str,
+    *,
+    input_shape: Sequence[int],
+    num_classes: int,
+    size: float,
+    initializer: str | None = None,
+    layer_size: float | None = None,
+    **options: Any,
+) -> tuple[ModelConfig, BuildOptions]:
+    """The arguments of `build` as settings, checked."""
+    if name not in BUILDERS:
+        raise UserError(f"name: expected one of {', '.join(BUILDERS)}, received {name!r}")
+    own = {option: options.get(option) for option in ("last_width", "auxiliary_head", "unscaled_branch")}
+    config = ModelConfig(model=name, size=size, initializer=initializer, layer_size=layer_size, **own)
+    if options.get("dropout_rate", 0) and not MODELS[name].has_dropout:
+        raise ValueError(f"dropout_rate: expected 0, since {name} has no dropout, received {options['dropout_rate']}")
+    shape = tuple(input_shape)
+    return config, BuildOptions(
+        size=size, input_shape=shape, num_classes=num_classes, initializer=initializer, layer_size=layer_size, **options
+    )
 
 
 def without_auxiliary_head(model: keras.Model) -> keras.Model:
