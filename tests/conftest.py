@@ -21,11 +21,14 @@ from tfunits import datasets, training
 tf.get_logger().setLevel("ERROR")
 # Before TensorFlow makes its devices; a second strategy object would break collectives (one serves the session).
 _TWO_DEVICES = training.make_strategy(2)
-# As programs do (`console.import_tensorflow`): collections of garbage then pass over TensorFlow's own objects.
-gc.collect()
-gc.freeze()
 # Thousands of graphs are made that are freed by counting, and few that only a collection finds.
 gc.set_threshold(100_000, 50, 1000)
+
+
+def pytest_collection_finish() -> None:
+    """Collections of garbage pass over TensorFlow's own objects, as in programs, and over the collected tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
