@@ -14,6 +14,8 @@ from sample_networks import call, inputs_of, randomize
 
 from tfunits.layers import LocalResponseNormalization
 from tfunits.surgery import Call, Graph, coupled_units, removal_error, remove_units, unit_layers
+from tfunits.surgery.choice import check_left, find_units
+from tfunits.surgery.units import UnitMap
 
 SEARCH = settings(
     deadline=None, derandomize=True, max_examples=15, database=None,
@@ -108,15 +110,18 @@ def cases(draw) -> Case:
     # Choices out of one seed: drawn one by one, most of them would be the first.
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     model = Network(generator).build()
-    groups = {name: coupled_units(model, name) for name in unit_layers(model)}
-    free = [name for name, units in groups.items() if len(units) > 1 and units[0].reason is None]
-    gone = {}
+    units = UnitMap(Graph(model))
+    ids = {name: find_units(units, name) for name in unit_layers(model)}
+    free = [name for name, numbers in ids.items() if len(numbers) > 1 and numbers[0] not in units.fixed]
+    gone, removed = {}, np.zeros(units.num_units, bool)
     for name in generator.permutation(free)[:3].tolist():
-        more = {**gone, name: [int(generator.integers(len(groups[name])))]}
+        index = int(generator.integers(len(ids[name])))
+        more = removed.copy()
+        more[ids[name][index]] = True
         # A group may hold all units of a layer; then it has to stay.
         with contextlib.suppress(ValueError):
-            remove_units(model, more)
-            gone = more
+            check_left(units, more)
+            gone, removed = {**gone, name: [index]}, more
     return Case(model, gone)
 
 
