@@ -14,6 +14,8 @@ def without_weights() -> Iterator[None]:
     Keras keeps such variables and gives all of them values when any later scope ends, here or in another test.
     """
     waiting = list(global_state.get_global_attribute("uninitialized_variables", []))
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-    global_state.set_global_attribute("uninitialized_variables", waiting)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", waiting)

@@ -13,7 +13,10 @@ from tfunits.configs import ExecutionConfig, Margins, UserError, flags, parse_ma
         ({"gain": 0}, "gain: expected a finite number above 0, received 0"),
         ({"area": math.nan}, "area: expected a finite number above 0"),
         ({"accuracy": math.inf}, "accuracy: expected a finite number above 0, received inf"),
-        ({"accuracy": 2}, "accuracy: expected a number below 1, received 2"),
+        *[
+            ({name: 2}, f"{name}: expected a number below 1, received 2")
+            for name in ("accuracy", "accuracy_loss", "area")
+        ],
         ({"ratio": 1.0}, "ratio: expected a number above 1"),
         ({"confidence": 1.0}, "confidence: expected a number below 1"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 
 from tfunits.configs import DATASETS, MODELS, UserError, flags, resolve, run_id
-from tfunits.configs.small import shrink
+from tfunits.configs.small import shrink, shrink_measuring
 
 
 def read(*arguments: str) -> flags.Request:
@@ -149,3 +149,9 @@ def test_grids_and_layer_sizes_shrink_too():
 def test_ablations_take_one_order_of_one_kind_of_unit(given, draws, units):
     measure = read("--small", *given).experiments[0].measure
     assert (measure.draws, measure.ablation_unit) == (draws, units)
+
+
+def test_further_ways_of_measuring_take_few_examples_and_never_more():
+    assert shrink_measuring({"measured_examples": 50_000, "draws": 3}) == {"measured_examples": 5_000, "draws": 3}
+    assert shrink_measuring({"measured_examples": 300}) == {"measured_examples": 300}
+    assert shrink_measuring({"draws": 3}) == {"draws": 3}

@@ -121,15 +121,18 @@ def test_a_claim_is_given_the_runs_of_another_figure_in_the_same_root(tmp_path, 
         assert names(judged[-1]) == names(drawn[-1]) == [RunDir.of(config, tmp_path).name]
 
 
-def test_claims_are_judged_with_the_margins_that_are_asked_for(tmp_path, monkeypatch, drawn):
+def test_claims_are_judged_with_the_margins_that_are_asked_for(tmp_path, monkeypatch, drawn, capsys):
     judged = []
     monkeypatch.setattr(
         figures, "report_claims", lambda figure, runs, folder, margins: judged.append(margins) or ("", [])
     )
-    define(monkeypatch)
-    carry_out_requests([ask(tmp_path, steps=("report",))])
-    carry_out_requests([ask(tmp_path, steps=("report",), margins=("gain=0.5", "confidence=0.9"))])
-    assert judged == [Margins(), Margins(gain=0.5, confidence=0.9)]
+    said = []
+    for claims, margins in (((), None), (("F16",), ("gain=0.5", "confidence=0.9")), ((), ("gain=0.5",))):
+        define(monkeypatch, claims=claims)
+        carry_out_requests([ask(tmp_path, steps=("report",), margins=margins)])
+        said.append("no claims, for which --margins would count" in capsys.readouterr().err)
+    assert judged == [Margins(), Margins(gain=0.5, confidence=0.9), Margins(gain=0.5)]
+    assert said == [False, False, True]
 
 
 def test_of_a_part_of_the_grid_nothing_is_drawn(tmp_path, monkeypatch, drawn):

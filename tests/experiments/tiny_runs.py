@@ -1,8 +1,6 @@
 """Tiny experiments, carried out in this process or in a child."""
 
-import functools
 import pathlib
-import signal
 import subprocess
 import sys
 
@@ -62,10 +60,10 @@ def start(root: pathlib.Path, *flags: str, log: str) -> subprocess.Popen:
     """A child process of the command line; its output goes to <log>.out and <log>.err below the root."""
     root.mkdir(parents=True, exist_ok=True)
     with open(root / f"{log}.out", "w") as out, open(root / f"{log}.err", "w") as err:
-        command = [sys.executable, str(PROGRAM), f"--run_root={root}", "--checkpoint_seconds=0", *flags]
         # Where tests run in the background, a shell has them ignore Ctrl-C, and so would their children.
-        heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        return subprocess.Popen(command, stdout=out, stderr=err, preexec_fn=heed)
+        heed = ["env", "--default-signal=INT"]
+        command = [*heed, sys.executable, str(PROGRAM), f"--run_root={root}", "--checkpoint_seconds=0", *flags]
+        return subprocess.Popen(command, stdout=out, stderr=err)
 
 
 def read_weights(path: pathlib.Path) -> list[np.ndarray]:

@@ -145,3 +145,31 @@ def test_counting_makes_no_network(monkeypatch):
 def test_unknown_networks_are_refused():
     with pytest.raises(ValueError, match="name: expected one of alexnet, .*, received 'vgg'"):
         models.count_parameters("vgg", size=1, input_shape=(10,), num_classes=2)
+
+
+@pytest.mark.parametrize("name", models.BUILDERS)
+@pytest.mark.parametrize(
+    ("shape", "num_classes"),
+    [
+        *[(shape, 2) for shape in ((), (16,), (0, 0, 3), (1, 1, 3), (3, 3, 1), (8, 8), (8, 8, 3, 1))],
+        ((8, 8, 3), 3), ((8, 8, 3), 2.5), ((8, 8, 3), 0), ((8.0, 8, 3), 2),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_built_is_not_counted(name, shape, num_classes):
+    options = {"size": 0.25, "input_shape": shape, "num_classes": num_classes}
+    try:
+        expected = count_in_outline(name, **options)
+    except (ValueError, TypeError):
+        with pytest.raises(
+            ValueError, match="^(input_shape|num_classes): expected .*, received|^input_shape: .* receives"
+        ):
+            models.count_parameters(name, **options)
+    else:
+        assert models.count_parameters(name, **options) == expected
+
+
+def test_sides_that_are_not_known_are_not_counted():
+    options = {"size": 0.25, "input_shape": (None, None, 3), "num_classes": 2}
+    assert count_in_outline("resnet18", **options) > 0
+    with pytest.raises(ValueError, match=r"input_shape: expected sides that are known, received \(None, None, 3\)"):
+        models.count_parameters("resnet18", **options)

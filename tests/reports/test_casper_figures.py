@@ -6,7 +6,7 @@ import re
 import pytest
 from made_records import make_runs, read_figure
 
-from tfunits.configs import MODELS, find_flagfiles, list_figures, resolve, run_id
+from tfunits.configs import MODELS, find_flagfiles, list_figures, resolve, run_id, shrink_measuring
 from tfunits.reports.figures import FIGURES, Source, draw_figure, judge
 from tfunits.reports.figures.drawing import name_stand_ins
 from tfunits.reports.figures.table_panels import RecipePanel
@@ -164,6 +164,24 @@ def test_the_runs_of_a_figure_are_those_that_its_claims_ask_for(name):
         reasons = {verdict.reason for verdict in judgement.verdicts}
         is_answered = judgement.on_papers_data and not any("no such runs" in r or "no run of" in r for r in reasons)
         assert is_answered != ((name, judgement.claim.id) in UNANSWERED), (judgement.claim.id, reasons)
+
+
+@pytest.mark.parametrize("change", [dict, shrink_measuring])
+def test_panels_are_of_runs_measured_as_their_figure_says(change):
+    """In the small form too, whose titles say on how few inputs."""
+    drawn = 0
+    for figure in FIGURES.values():
+        changed = figure.measured_as(change)
+        for panel in changed.panels:
+            fields = getattr(panel, "measured", None)
+            if fields:
+                drawn += 1
+                assert fields in list(changed.further)
+                assert f"{fields['measured_examples']:,} inputs" in panel.title
+    assert drawn > 20
+    perceptrons = FIGURES["frivolous/figE8"].measured_as(change)
+    expected = {dict: "chosen rates, 50,000 inputs", shrink_measuring: "chosen rates, 5,000 inputs"}[change]
+    assert {panel.title for panel in perceptrons.panels} == {"chosen rates", "rate 0.1", expected}
 
 
 def test_claims_are_named_once():

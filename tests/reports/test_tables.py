@@ -153,3 +153,6 @@ def test_numbers_are_written_for_people() -> None:
         ["4", "1", "1.000"],
     ]
     assert reports.format_table(table.set_index("model")).splitlines()[1].startswith("mlp")
+    rates = pd.DataFrame({"learning_rate": [0.1, 0.001, 0.0001, -2.34567e-7, 0.0]})
+    shown = reports.format_table(rates, index=False).split()
+    assert shown == ["learning_rate", "0.100", "0.001", "0.0001", "-2.35e-07", "0.000"]

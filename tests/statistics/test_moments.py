@@ -187,18 +187,28 @@ def test_equal_values_time_and_again_cost_float32_few_digits(kind: str, rng: np.
 
 
 @pytest.mark.parametrize("spread", [2, 10, 50, 150, 200, 300, 500, 1000, 2000, 10_000])
-@pytest.mark.parametrize("kind", ["normal", "uniform"])
-def test_values_on_a_grid_are_right_to_six_digits_in_float32(kind: str, spread: int, rng: np.random.Generator) -> None:
-    drawn = rng.normal(size=(MANY_ROWS, 6)) if kind == "normal" else rng.uniform(-2, 2, size=(MANY_ROWS, 6))
+@pytest.mark.parametrize("kind", ["normal", "uniform", "rectified"])
+def test_values_on_a_grid_cost_float32_few_digits(kind: str, spread: int, rng: np.random.Generator) -> None:
+    """Many different ones six digits are left of; where half of them are zeros, five."""
+    drawn = rng.uniform(-2, 2, size=(MANY_ROWS, 6)) if kind == "uniform" else rng.normal(size=(MANY_ROWS, 6))
     drawn[:, 3:] += drawn[:, :3]
-    samples = np.round(spread * drawn).astype("float32")
+    samples = np.round(spread * (np.maximum(drawn, 0) if kind == "rectified" else drawn)).astype("float32")
     found = streamed([samples], "float32").covariance
-    assert covariance_error(found, samples) < LARGEST_ERROR
+    assert covariance_error(found, samples) < (LARGEST_FLOAT32_ERROR if kind == "rectified" else LARGEST_ERROR)
     # Negative control: the squares of odd numbers, 1 mod 8, added up one by one.
     whole = samples - np.round(samples.mean(axis=0))
     one_by_one = np.add.accumulate(whole[:, 0] ** 2)[-1]
     exact = (whole[:, 0].astype("float64") ** 2).sum()
-    assert spread not in (300, 500, 1000) or abs(one_by_one / exact - 1) > LARGEST_ERROR
+    assert spread not in (300, 500, 1000) or kind == "rectified" or abs(one_by_one / exact - 1) > LARGEST_ERROR
+
+
+def test_a_few_whole_numbers_are_exact_in_float32(rng: np.random.Generator) -> None:
+    """Too few rows to say that their values do not repeat."""
+    samples = rng.integers(0, 50, size=(12, 4)).astype("float32")
+    assert covariance_error(Moments.from_samples(samples, "float32").covariance, samples) < 1e-14
+    # Negative control: centred about a mean that float32 rounds.
+    centred = samples - samples.mean(axis=0)
+    assert covariance_error(centred.T @ centred / np.float32(11), samples) > 1e-9
 
 
 @pytest.mark.parametrize("kind", ["float16", "int32", "uint8"])
@@ -285,17 +295,25 @@ def test_constant_units_beside_others_are_exact(precision: str, value: float, rn
 
 @pytest.mark.filterwarnings("error")
 def test_squares_beyond_float32_are_those_of_float64(rng: np.random.Generator) -> None:
-    rows = rng.normal(size=(500, 4)).astype("float32") + np.float32(0.5)
-    large = rows * np.array([1e30, 1e-5, 1, 1e25], "float32")
-    found, expected = Moments.from_samples(large, "float32"), Moments.from_samples(large.astype("float64"))
+    rows = rng.normal(size=(500, 6)).astype("float32") + np.float32(0.5)
+    extreme = rows * np.array([1e30, 1e-5, 1, 1e25, 1e-24, 1e-30], "float32")
+    found, expected = Moments.from_samples(extreme, "float32"), Moments.from_samples(extreme.astype("float64"))
     scale = np.sqrt(np.diag(expected.scatter))
     np.testing.assert_allclose(
         found.scatter / scale / scale[:, None], expected.scatter / scale / scale[:, None], atol=1e-5
     )
     np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-5)
+    assert not found.constant.any()
     # Negative control: float32 does not hold these squares.
-    with np.errstate(over="ignore"):
-        assert np.isinf((large * large).sum(axis=0)).tolist() == [True, False, False, True]
+    with np.errstate(over="ignore", under="ignore"):
+        squares = (extreme * extreme).sum(axis=0)
+    assert (np.isinf(squares) | (squares == 0)).tolist() == [True, False, False, True, True, True]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_no_unit_has_no_moments(precision: str) -> None:
+    found = Moments.from_samples(np.zeros((5, 0), "float32"), precision)
+    assert (found.count, found.mean.shape, found.scatter.shape) == (5, (0,), (0, 0))
 
 
 def test_errors() -> None:

@@ -61,7 +61,7 @@ def describe_architecture(model: ModelConfig, input_shape: Shape, num_classes: i
       num_classes: number of labels.
 
     Raises:
-      ValueError: a user's own network, whose layers only its file knows.
+      ValueError: a user's own network, whose layers only its file knows; images that are too small for a layer.
 
     Example:
       >>> describe_architecture(ModelConfig(model="mlp"), (10,), 2).flops
@@ -146,12 +146,18 @@ class _Counter:
 
 
 def pool(shape: Shape, window: int | tuple[int, int], stride: int, padding: Padding) -> Shape:
-    """The shape that windows leave of an image."""
+    """The shape that windows leave of an image.
+
+    Raises:
+      ValueError: an image into which no window fits.
+    """
     windows = (window, window) if isinstance(window, int) else window
     if padding == "same":
         sides = [-(-side // stride) for side in shape[:2]]
     else:
         sides = [(side - wide) // stride + 1 for side, wide in zip(shape[:2], windows, strict=True)]
+    if min(sides) < 1:
+        raise ValueError(f"input_shape: expected larger images, of which a layer receives {tuple(shape[:2])}")
     return (*sides, shape[-1])
 
 

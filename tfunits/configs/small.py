@@ -55,7 +55,7 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def shrink_measuring(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A further way in which a figure's runs are measured, in the small form: on at most 5,000 examples of a split.
+    """A further way in which a figure's runs are measured, in the small form: of many examples of a split 5,000.
 
     Args:
       fields: of `MeasureConfig`.
@@ -64,8 +64,9 @@ def shrink_measuring(fields: Mapping[str, Any]) -> dict[str, Any]:
       >>> shrink_measuring({"measured_examples": 50_000})
       {'measured_examples': 5000}
     """
-    most = min(fields.get("measured_examples") or _MOST_FURTHER_EXAMPLES, _MOST_FURTHER_EXAMPLES)
-    return {**fields, "measured_examples": most}
+    if "measured_examples" not in fields:
+        return dict(fields)
+    return {**fields, "measured_examples": min(fields["measured_examples"], _MOST_FURTHER_EXAMPLES)}
 
 
 def _shrink(combination: Mapping[str, Any], config: ExperimentConfig) -> dict[str, Any]:

@@ -38,8 +38,10 @@ def carry_out_figure(request: Request, cluster: Cluster | None = None) -> int:
     Returns: 0 if all is finished and drawn, else 1.
     """
     figure, code, further_code = figures.FIGURES[request.figure], 0, 0
+    if request.execution.margins and not figure.claims:
+        print(f"{figure.name}: no claims, for which --margins would count", file=sys.stderr, flush=True)
     if request.is_small:
-        figure = dataclasses.replace(figure, further=[shrink_measuring(fields) for fields in figure.further])
+        figure = figure.measured_as(shrink_measuring)
     if request.execution.only_reports or figure.source == Source.SETTINGS:
         _export(request)
     else:
@@ -152,8 +154,6 @@ def _draw(figure: Figure, request: Request) -> int:
     folder = pathlib.Path(request.execution.run_root) / _FOLDER
     files = figures.draw_figure(figure, runs, folder)
     margins = parse_margins(request.execution.margins or ())
-    if request.execution.margins and not figure.claims:
-        print(f"{figure.name}: no claims, for which --margins would count", file=sys.stderr, flush=True)
     claims, more = figures.report_claims(figure, _read_beside(figure, runs, request), folder, margins)
     print(f"figure:        {', '.join(map(str, [*files, *more]))}", flush=True)
     if claims:

@@ -28,6 +28,8 @@ BUILDERS = {
     "wide_resnet28": build_wide_resnet28,
 }
 
+_IMAGE_RANK = 3
+
 __all__ = ["BUILDERS", "BuildOptions", "build", "count_parameters", "taps", "without_auxiliary_head"]
 
 
@@ -59,8 +61,9 @@ def build(
       inception_v3 with its auxiliary head [logits, auxiliary logits].
 
     Raises:
-      ValueError: an unknown name or initializer, a size that leaves a layer without units, or an option of networks
-        other than this one, dropout among them.
+      ValueError: an unknown name or initializer, a size that leaves a layer without units, inputs of another rank or
+        too small for a layer, two classes missing where a network has one output, or an option of networks other than
+        this one, dropout among them.
 
     Example:
       >>> tfunits.models.build("alexnet", input_shape=(32, 32, 3), num_classes=10).count_params()
@@ -86,9 +89,11 @@ def build(
 def count_parameters(name: str, *, size: float, input_shape: Sequence[int], num_classes: int, **options: Any) -> int:
     """Number of trainable parameters of a network, auxiliary head included, without making it.
 
-    Arguments and errors as `build`.
+    Arguments and errors as `build`, but that every side of the inputs has to be known.
     """
     config, settings = _check_arguments(name, size=size, input_shape=input_shape, num_classes=num_classes, **options)
+    if None in settings.input_shape:
+        raise ValueError(f"input_shape: expected sides that are known, received {settings.input_shape}; name a size")
     return describe_architecture(config, settings.input_shape, num_classes).parameters
 
 
@@ -109,7 +114,11 @@ def _check_arguments(
     config = ModelConfig(model=name, size=size, initializer=initializer, layer_size=layer_size, **own)
     if options.get("dropout_rate", 0) and not MODELS[name].has_dropout:
         raise ValueError(f"dropout_rate: expected 0, since {name} has no dropout, received {options['dropout_rate']}")
+    if MODELS[name].binary_only and num_classes != 2:
+        raise ValueError(f"num_classes: expected 2, since {name} has one output, received {num_classes}")
     shape = tuple(input_shape)
+    if "vector" not in MODELS[name].input_kinds and len(shape) != _IMAGE_RANK:
+        raise ValueError(f"input_shape: expected (height, width, channels) for {name}, received {shape}")
     return config, BuildOptions(
         size=size, input_shape=shape, num_classes=num_classes, initializer=initializer, layer_size=layer_size, **options
     )

@@ -33,12 +33,7 @@ def build_fc5(options: BuildOptions) -> keras.Model:
     """Four hidden ReLU layers of int(128 * size) units and one output, whose sign is the class.
 
     Source: Doimo et al. 2022, section 2.
-
-    Raises:
-      ValueError: a number of classes other than two.
     """
-    if options.num_classes != 2:
-        raise ValueError(f"num_classes: expected 2, since fc5 has one output, received {options.num_classes}")
     inputs = keras.Input(options.input_shape, name="input")
     tensor = layers.Flatten(name="flatten")(inputs) if len(options.input_shape) > 1 else inputs
     for name in _FC5_LAYERS:

@@ -4,9 +4,14 @@ import dataclasses
 from typing import Literal
 
 import keras
+import numpy as np
 
 from tfunits.configs.facts import PRECISIONS
 from tfunits.models.initializers import DEFAULT_STD, derive_seed, make_initializer
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int | np.integer) and value >= 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +50,13 @@ class BuildOptions:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
+        sides = [side for side in self.input_shape if side is not None]
         checks = {
-            "num_classes": (self.num_classes >= 1, "at least 1"),
+            "input_shape": (
+                len(self.input_shape) > 0 and all(_is_count(side) for side in sides),
+                "at least one side, each a whole number of at least 1 or None",
+            ),
+            "num_classes": (_is_count(self.num_classes), "a whole number of at least 1"),
             "init_scale": (self.init_scale > 0, "a number above 0"),
             "dropout_rate": (0 <= self.dropout_rate < 1, "a number in [0, 1)"),
             "seed": (self.seed >= 0, "a whole number of at least 0"),

@@ -17,6 +17,8 @@ _TAP_MEASURES = (
 )  # fmt: skip
 _ALWAYS_SHOWN = ("model", "size", "dataset", "seed")
 _GRID_MEASURES = ("prunability", "redundancy", "similarity")
+# Of numbers with three decimals.
+_SMALLEST_DECIMAL = 1e-3
 
 
 def run_table(record: RunRecord, measure: MeasureConfig) -> pd.DataFrame:
@@ -107,12 +109,17 @@ def gain_table(
 
 
 def format_table(table: pd.DataFrame, *, index: bool = True) -> str:
-    """A frame as aligned text: counts whole, other numbers with three decimals, nothing for what is missing."""
+    """A frame as aligned text: counts whole, other numbers with three decimals, nothing for what is missing.
+
+    Numbers between 0 and 0.001 have three digits, since rates such as 0.0001 would read as 0.
+    """
 
     def cell(value: object) -> str:
         if isinstance(value, float):
             if not np.isfinite(value):
                 return "" if np.isnan(value) else f"{value:g}"
+            if value and abs(value) < _SMALLEST_DECIMAL:
+                return f"{value:.3g}"
             return f"{value:.0f}" if value == int(value) and abs(value) >= 2 else f"{value:.3f}"
         return str(value)
 

@@ -16,10 +16,7 @@ _BLOCK_ROWS = 4096
 _LARGEST_SQUARED = 2.0**50
 # Rows whose spread says how roughly float32 samples may be centred.
 _SPREAD_ROWS = 256
-# Samples lie on a grid if they are multiples of this share of their spread. The squares of odd multiples are 1 mod 8:
-# float32 rounds their sums down each time, by 2e-6 in all, but on a finer grid that is below 1e-7.
-_FINE_GRID = 2.0**-14
-# With fewer equal samples than this share of them, samples on a grid have sums of squares that float32 has to round.
+# With fewer equal samples than this share of them, a unit has many different values.
 _SOME_REPEATED = 0.25
 
 
@@ -77,7 +74,7 @@ class Moments:
         # From the first sample on, so that a constant unit's mean is exact however many samples there are, and a
         # large offset is gone before anything is rounded to float32.
         shifted = (samples - samples[0]).astype(precision, copy=False)
-        scale = _scale_down(shifted)
+        scale = _scales(shifted)
         if scale is not None:
             shifted = (shifted / scale).astype(precision)
         ones = np.ones(len(samples), precision)
@@ -138,32 +135,35 @@ class Moments:
         return self.std <= CONSTANT_RELATIVE_STD * np.abs(self.mean)
 
 
-def _scale_down(samples: np.ndarray) -> np.ndarray | None:
+def _scales(samples: np.ndarray) -> np.ndarray | None:
     """Powers of two, float64 [units], by which numbers have to be divided so that float32 holds sums of their squares.
 
     None where it holds them as they are: networks that were trained at too high a rate can reach 1e30 without
-    diverging.
+    diverging, and units that hardly move 1e-30.
     """
-    if samples.dtype != np.float32 or max(samples.max(), -samples.min()) <= _LARGEST_SQUARED:
+    if samples.dtype != np.float32 or not samples.size:
         return None
-    return np.ldexp(1.0, np.frexp(np.abs(samples).max(axis=0))[1])
+    largest = np.maximum(samples.max(axis=0), -samples.min(axis=0))
+    held = (largest >= 1 / _LARGEST_SQUARED) & (largest <= _LARGEST_SQUARED)
+    if (held | (largest == 0)).all():
+        return None
+    return np.where(held, 1.0, np.ldexp(1.0, np.frexp(largest)[1]))
 
 
 def _round_to_spread(mean: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """A float32 mean to a quarter of a power of two near each unit's standard deviation.
+    """A float32 mean to a quarter of a power of two near the standard deviation of each unit whose values repeat.
 
     Activations have few different values where they are zeros, whole numbers or a small spread at a large offset. With
-    so short a mean taken off, their products are exact, where float32 would round equal ones alike, time and again.
-    Many different values on a grid keep the long mean, which takes them off it.
+    so short a mean taken off, the products of a few bits are exact, where float32 would round equal ones alike, time
+    and again. Many different values keep the long mean: were they multiples of one step, so would their squares be, of
+    which odd ones are 1 mod 8, and float32 would round down time and again.
     """
     spread = np.ldexp(np.float32(1), np.frexp(rows.std(axis=0))[1])
-    rough = (spread * _FINE_GRID > np.finfo(np.float32).tiny) & rows.any(axis=0)
+    rough = (spread > np.finfo(np.float32).tiny) & rows.any(axis=0)
+    if len(rows) == _SPREAD_ROWS:
+        ordered = np.sort(np.ascontiguousarray(rows.T), axis=1)
+        rough &= (ordered[:, 1:] == ordered[:, :-1]).mean(axis=1) >= _SOME_REPEATED
     spread = np.where(rough, spread, 1)
-    multiples = rows / (spread * np.float32(_FINE_GRID))
-    on_grid = np.flatnonzero((multiples == np.rint(multiples)).all(axis=0))
-    if len(rows) == _SPREAD_ROWS and len(on_grid):
-        repeated = np.diff(np.sort(rows[:, on_grid], axis=0), axis=0) == 0
-        rough[on_grid] &= repeated.mean(axis=0) >= _SOME_REPEATED
     return np.where(rough, np.round(mean * 4 / spread) * (spread / 4), mean)
 
 

@@ -3,13 +3,16 @@
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, runtime_checkable
 
 import matplotlib.axes
 import matplotlib.figure
 import pandas as pd
 
 from tfunits.reports.figures.runs import Runs
+
+# From fields of `MeasureConfig` to other ones.
+ChangeMeasuring = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Panel(Protocol):
@@ -26,6 +29,14 @@ class Panel(Protocol):
 
     def plot(self, axes: matplotlib.axes.Axes, table: pd.DataFrame) -> None:
         """Draw what `tabulate` returned."""
+
+
+@runtime_checkable
+class MeasuredPanel(Protocol):
+    """A panel that may be of runs measured in another way than the rest of its figure."""
+
+    def measured_as(self, change: ChangeMeasuring) -> "Panel":
+        """The panel of runs measured as changed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,3 +98,11 @@ class Figure:
     inches: tuple[float, float] | None = None
     source: Source = Source.MEASURES
     picture: Callable[[Runs], matplotlib.figure.Figure] | None = None
+
+    def measured_as(self, change: ChangeMeasuring) -> Self:
+        """The figure with its further ways of measuring changed: what is measured, judged and drawn."""
+        return dataclasses.replace(
+            self,
+            further=[change(fields) for fields in self.further],
+            panels=[panel.measured_as(change) if isinstance(panel, MeasuredPanel) else panel for panel in self.panels],
+        )

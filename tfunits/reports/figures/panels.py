@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import matplotlib.axes
 import matplotlib.ticker
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tfunits.configs import NETWORK
-from tfunits.reports.figures.figure import Curve
+from tfunits.reports.figures.figure import ChangeMeasuring, Curve
 from tfunits.reports.figures.runs import Runs
 from tfunits.reports.plots import MARKERS, colors_for, size_label, tidy
 from tfunits.statistics import gain
@@ -60,6 +60,14 @@ class WidthPanel:
     measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     listed: Sequence[str] = ()
 
+    def measured_as(self, change: ChangeMeasuring) -> Self:
+        """The panel of runs measured as changed, which its title says; itself where it is of no further way."""
+        if not self.measured:
+            return self
+        measured = change(self.measured)
+        title = self.title.replace(describe_inputs(self.measured), describe_inputs(measured))
+        return dataclasses.replace(self, measured=measured, title=title)
+
     def tabulate(self, runs: Runs) -> pd.DataFrame:
         """The numbers of every curve.
 
@@ -105,6 +113,11 @@ class WidthPanel:
             draw_gains(axes, gains)
             scale_growing(axes, table["mean"])
         tidy(axes)
+
+
+def describe_inputs(measured: Mapping[str, Any]) -> str:
+    """On how many inputs runs are measured, from fields of `MeasureConfig`."""
+    return f"{measured['measured_examples']:,} inputs"
 
 
 def _summarize(values: pd.DataFrame) -> pd.DataFrame:

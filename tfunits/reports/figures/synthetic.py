@@ -10,7 +10,7 @@ from typing import Any
 
 from tfunits.reports.figures.choosing import choose_learning_rate, fix_learning_rate
 from tfunits.reports.figures.figure import Curve, Figure
-from tfunits.reports.figures.panels import WidthPanel
+from tfunits.reports.figures.panels import WidthPanel, describe_inputs
 
 # Fresh inputs on which the chosen runs are measured again.
 MANY_INPUTS = 50_000
@@ -58,10 +58,11 @@ def synthetic_figure(
     """
     by_optimizer = any("optimizer" in curve.settings for curve in curves)
     chosen = {"choose": choose_learning_rate, "listed": ("learning_rate",)}
+    many = {"measured_examples": MANY_INPUTS}
     rows: dict[str, Mapping[str, Any]] = {
         "chosen rates": chosen,
         _FIXED_TITLE_BY_OPTIMIZER if by_optimizer else _FIXED_TITLE: {"choose": fix_learning_rate(_FIXED_RATES)},
-        f"chosen rates, {MANY_INPUTS:,} inputs": {**chosen, "measured": {"measured_examples": MANY_INPUTS}},
+        f"chosen rates, {describe_inputs(many)}": {**chosen, "measured": many},
     }
     return Figure(
         name=name,
@@ -73,6 +74,6 @@ def synthetic_figure(
         ],
         claims=claims,
         choose=choose_learning_rate,
-        further=({"measured_examples": MANY_INPUTS},),
+        further=(many,),
         columns=len(measures),
     )
