@@ -156,6 +156,14 @@ class TestUntrainedGains:
         assert "untrained_gain" not in self.gains(runs, tmp_path)
         assert "untrained_gain" not in report(runs, tmp_path / "other").gains
 
+    def test_a_curve_of_one_size_has_no_gain_and_neither_have_its_twins(self, tmp_path: pathlib.Path) -> None:
+        runs = [write_measured_run(tmp_path, {"size": size, "initializer": "he_normal"}) for size in (0.5, 1)]
+        runs.append(write_measured_run(tmp_path, {"size": 1, "initializer": "glorot_normal"}))
+        self.write(tmp_path, {"initializer": "glorot_normal"}, sizes=(1,))
+        gains = self.gains(runs, tmp_path)
+        assert set(gains["curve"]) == {"initializer he_normal"}
+        assert "untrained_gain" not in gains
+
     def test_a_missing_seed_is_a_missing_twin(self, tmp_path: pathlib.Path) -> None:
         runs = [write_measured_run(tmp_path, {"size": size, "seed": seed}) for size in (0.5, 1) for seed in (0, 1)]
         self.write(tmp_path, {})

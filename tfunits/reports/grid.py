@@ -168,6 +168,8 @@ def _add_untrained(
         part = _views(tabulate([record], measure), measure)
         parts.append(part.assign(curve=curve, **{by: width_of(record.config, by)}))
     beside = gain_table(pd.concat(parts).drop_duplicates(), skip_first=skip_first, by=by)
+    if beside.empty:
+        return gains
     column = beside.set_index(["curve", "measure"])["gain"].rename("untrained_gain")
     return gains.join(column, on=["curve", "measure"])
 

@@ -17,6 +17,9 @@ _TAP_MEASURES = (
 )  # fmt: skip
 _ALWAYS_SHOWN = ("model", "size", "dataset", "seed")
 _GRID_MEASURES = ("prunability", "redundancy", "similarity")
+_GAIN_COLUMNS = (
+    "curve", "measure", "gain", "gain_mean_over_seeds", "gain_std_over_seeds", "doublings", "left_out",
+)  # fmt: skip
 # Of numbers with three decimals.
 _SMALLEST_DECIMAL = 1e-3
 
@@ -82,8 +85,8 @@ def gain_table(
       skip_first: measures whose smallest doubling is left out, as the authors do for redundancy.
       by: column of the width that doubles.
 
-    Returns: one row a (curve, measure): gain on seed means, mean and std of the gains of single seeds, doublings
-      averaged, doublings left out because a value is 0.
+    Returns: one row a (curve, measure) with at least one doubling: gain on seed means, mean and std of the gains of
+      single seeds, doublings averaged, doublings left out because a value is 0.
     """
     rows = []
     for (curve, name), part in frame[frame["measure"].isin(measures)].groupby(["curve", "measure"], sort=False):
@@ -105,7 +108,7 @@ def gain_table(
             "doublings": whole.num_doublings,
             "left_out": whole.num_left_out,
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=_GAIN_COLUMNS)
 
 
 def format_table(table: pd.DataFrame, *, index: bool = True) -> str:
