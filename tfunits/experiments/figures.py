@@ -155,7 +155,7 @@ def _draw(figure: Figure, request: Request) -> int:
     files = figures.draw_figure(figure, runs, folder)
     margins = parse_margins(request.execution.margins or ())
     claims, more = figures.report_claims(figure, _read_beside(figure, runs, request), folder, margins)
-    print(f"figure:        {', '.join(map(str, [*files, *more]))}", flush=True)
     if claims:
         print(f"what the papers claim about it, and what these runs say:\n{claims}", flush=True)
+    print(f"figure:        {', '.join(map(str, [*files, *more]))}", flush=True)
     return _EXIT_FAILED if left_out else 0

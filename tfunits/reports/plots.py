@@ -107,7 +107,7 @@ def plot_units(frame: pd.DataFrame, *, title: str) -> Figure:
             shares[name] = taps[name].astype(float) / taps["units"].astype(float)
     positions = np.arange(len(taps))
     height = 0.8 / max(1, len(shares))
-    figure = Figure(figsize=(2.6 * PANEL_INCHES, 1.0 + 0.3 * max(4, len(taps))), layout="constrained")
+    figure = Figure(figsize=(2.6 * PANEL_INCHES, 1.3 + 0.3 * max(4, len(taps))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1), sharey=True)
     for index, ((name, values), color) in enumerate(zip(shares.items(), COLORS, strict=False)):
         left.barh(positions + (index + 0.5) * height - 0.4, values, height, color=color, label=name)
@@ -118,7 +118,8 @@ def plot_units(frame: pd.DataFrame, *, title: str) -> Figure:
     left.set_ylim(len(taps) - 0.5, -0.5)
     left.set(xlabel="share of the layer's units", xlim=(0, 1))
     right.set(xlabel="similar share of the others", xlim=(0, 1))
-    left.legend(fontsize=7)
+    # Outside, since bars of any row may be as long as the axes are wide.
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=max(1, len(shares)), fontsize=7)
     for axes in (left, right):
         tidy(axes)
     figure.suptitle(title, fontsize=10)

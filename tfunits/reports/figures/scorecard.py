@@ -123,7 +123,7 @@ def _count_outcomes(judgement: Mapping[str, Any]) -> str:
 
 
 def _summary(figures: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    lines = [f"{len(figures)} figures"]
+    lines = ["1 figure" if len(figures) == 1 else f"{len(figures)} figures"]
     for kind in ("papers", "stand-in"):
         # Figures of several papers share runs, and a claim that stands in two of them is one claim.
         claims = tables[kind].groupby(["claim", "data", "rows"])["outcome"].agg(_join_outcomes)
