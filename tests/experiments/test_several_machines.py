@@ -19,7 +19,7 @@ from tfunits.configs import ExperimentConfig
 
 SLOWEST_END = 60
 # Enough that a kill after two of them is before the last.
-EPOCHS = 8
+EPOCHS = 20
 
 
 def free_ports(count: int) -> list[int]:

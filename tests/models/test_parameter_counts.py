@@ -1,6 +1,9 @@
 """Trainable parameters of every network at every published width (FACTS section 1)."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -140,6 +143,31 @@ def test_counting_makes_no_network(monkeypatch):
     # Negative control: what makes one fails.
     with pytest.raises(TypeError, match="not callable"):
         models.build("resnet18", size=4, input_shape=(224, 224, 3), num_classes=1001)
+
+
+def test_counting_makes_no_weights():
+    """At size 4 ResNet18 would take 180,713,193 * 4 bytes = 723 MB, Inception-v3 1.6 GB."""
+    # Not getrusage, whose peak a new process inherits from the one that started it.
+    program = """
+import pathlib, re, time
+from tfunits import models
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+def count(size):
+    for name in ("resnet18", "inception_v3"):
+        models.count_parameters(name, size=size, input_shape=(299, 299, 3), num_classes=1001)
+    return peak()
+first, start = count(0.25), time.monotonic()
+print(count(4) - first, peak(), time.monotonic() - start)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+    grown, largest, seconds = map(float, finished.stdout.split()[-3:])
+    assert grown < 300_000
+    assert largest < 2 * 1024**2
+    assert seconds < 10
 
 
 def test_unknown_networks_are_refused():
