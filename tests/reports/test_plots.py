@@ -218,6 +218,9 @@ def test_units_are_bars_of_shares_a_row_a_layer(count: int) -> None:
         assert (np.abs(np.array(middles) - np.arange(count)) <= 0.4).all()
     assert left.yaxis_inverted()
     assert figure.get_suptitle() == TITLE
+    # Beside the axes, since a bar may be as long as they are wide.
+    assert [axes.get_legend() for axes in (left, right)] == [None, None]
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == drawn.keys()
     # Every layer's name has its own line on the page.
     assert figure.get_figheight() * 72 / count > 7
 

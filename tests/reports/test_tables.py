@@ -138,7 +138,11 @@ def test_the_first_doubling_of_a_measure_can_be_skipped() -> None:
 
 
 def test_without_a_doubling_there_is_no_row() -> None:
-    assert reports.gain_table(make_frame([("a", 0, 1, 1), ("a", 0, 3, 2)])).empty
+    table = reports.gain_table(make_frame([("a", 0, 1, 1), ("a", 0, 3, 2)]))
+    assert table.empty
+    # Those of a table with rows, so that its file can be read.
+    assert list(table) == list(reports.gain_table(make_frame([("a", 0, 1, 1), ("a", 0, 2, 2)])))
+    assert len(table.columns) > 2
 
 
 def test_numbers_are_written_for_people() -> None:

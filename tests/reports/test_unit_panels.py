@@ -122,6 +122,9 @@ def test_another_way_of_measuring_is_read_anew(tmp_path):
     assert len(runs.measured(measured_examples=5)) == 0
     panel = WidthPanel(measure="accuracy", curves=[Curve(label="mlp")], measured={"measured_examples": 5})
     assert panel.tabulate(runs).empty
+    other = WidthPanel(measure="accuracy", curves=[Curve(label="mlp")], title="drawn", measured={"draws": 9})
+    changed = other.measured_as(lambda fields: {**fields, "draws": 3})
+    assert (changed.measured, changed.title) == ({"draws": 3}, "drawn")
 
 
 def test_units_of_a_varied_block_count_against_its_own_width():

@@ -62,8 +62,8 @@ def build(
 
     Raises:
       ValueError: an unknown name or initializer, a size that leaves a layer without units, inputs of another rank or
-        too small for a layer, two classes missing where a network has one output, or an option of networks other than
-        this one, dropout among them.
+        too small for a layer, a number of classes other than two where there is one output, or an option of networks
+        other than this one, dropout among them.
 
     Example:
       >>> tfunits.models.build("alexnet", input_shape=(32, 32, 3), num_classes=10).count_params()

@@ -64,8 +64,9 @@ class WidthPanel:
         """The panel of runs measured as changed, which its title says; itself where it is of no further way."""
         if not self.measured:
             return self
-        measured = change(self.measured)
-        title = self.title.replace(describe_inputs(self.measured), describe_inputs(measured))
+        measured, title = change(self.measured), self.title
+        if "measured_examples" in self.measured:
+            title = title.replace(describe_inputs(self.measured), describe_inputs(measured))
         return dataclasses.replace(self, measured=measured, title=title)
 
     def tabulate(self, runs: Runs) -> pd.DataFrame:
