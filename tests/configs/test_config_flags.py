@@ -244,6 +244,7 @@ def test_the_name_of_a_paper_stands_for_all_of_its_figures() -> None:
         ("frivolus", "the nearest are frivolous,"),
         ("frivolous/fig4c,", "--figure=: expected all, a paper or a figure such as frivolous/fig1a; their flagfiles"),
         ("", "--figure=: expected all, a paper"),
+        ('"fig1a', '--figure="fig1a: expected all, a paper'),
         ("q", "their flagfiles lie below flags/$"),
     ],
 )

@@ -15,7 +15,7 @@ from tfunits.configs import (
     UserError,
     VisualizationConfig,
 )
-from tfunits.configs.experiment import value_type
+from tfunits.configs.options import value_type
 
 SECTIONS = (ModelConfig, DataConfig, TrainingConfig, MeasureConfig, VisualizationConfig, ExecutionConfig)
 FIELDS = [(section, field) for section in SECTIONS for field in dataclasses.fields(section)]

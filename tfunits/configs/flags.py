@@ -15,13 +15,12 @@ from tfunits.configs.experiment import (
     ExperimentConfig,
     MeasureConfig,
     VisualizationConfig,
-    expected_value,
-    value_type,
 )
 from tfunits.configs.figures import find_flagfiles
 from tfunits.configs.grids import expand, resolve_all
 from tfunits.configs.image_forms import find_image_form
 from tfunits.configs.keeping import parse_keep_rule
+from tfunits.configs.options import expected_value, value_type
 from tfunits.configs.prepared import resolve_data_dir
 from tfunits.configs.presets import PRESET_FIELDS
 from tfunits.configs.request import Request
@@ -50,6 +49,16 @@ class _FieldParser(absl_flags.ArgumentParser):
 
     def flag_type(self) -> str:
         return "list" if self.axis else value_type(self.field).__name__
+
+
+class _NamesParser(absl_flags.ArgumentParser):
+    """Text -> names between its commas; absl's own list takes quotation marks for those of a CSV file."""
+
+    def parse(self, argument: Any) -> Any:
+        return tuple(name.strip() for name in argument.split(",")) if isinstance(argument, str) else argument
+
+    def flag_type(self) -> str:
+        return "list"
 
 
 class _PlainSerializer(absl_flags.ArgumentSerializer):
@@ -98,12 +107,12 @@ def make_flags() -> absl_flags.FlagValues:
         'axes of one grid, e.g. "model=mlp size=0.25,1"; repeat the flag for a union of grids over the common flags',
         flag_values=registry,
     )  # fmt: skip
-    absl_flags.DEFINE_list(
-        "figure", None,
+    absl_flags.DEFINE(
+        _NamesParser(), "figure", None,
         "redraw figures of the papers, e.g. frivolous/fig4c,frivolous/fig4d, each from training to plot with the flags "
         "of flags/<figure>.flags; frivolous for all of a paper, all for every one; with --steps=report, from what is "
         "there",
-        flag_values=registry,
+        flag_values=registry, serializer=_PlainSerializer(),
     )  # fmt: skip
     for name, help in (
         ("plan", "print the grid and what of it is done, and run nothing"),
@@ -185,7 +194,7 @@ def read_requests(registry: absl_flags.FlagValues, argv: Sequence[str]) -> list[
             "narrow it by the flags themselves, such as --size=0.25",
         )  # fmt: skip
     requests = []
-    for name, path in find_flagfiles(*names or [""]).items():
+    for name, path in find_flagfiles(*names).items():
         own = make_flags()
         parse(own, [argv[0], f"--flagfile={path}", *argv[1:]])
         requests.append(dataclasses.replace(read_command_line(own), figure=name))

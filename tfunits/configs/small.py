@@ -29,9 +29,9 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     of the default number of chunks is drawn.
 
     Args:
-      combinations: field -> value, of every run; runs that become the same one stand there once more.
+      combinations: field -> value, of every run.
 
-    Returns: field -> value, of every run of the small form.
+    Returns: field -> value, of every run of the small form; combinations that become the same ones stand there once.
 
     Raises:
       UserError: a combination that is no experiment.
@@ -44,14 +44,25 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     given = [combination["seed"] for combination in combinations if combination.get("seed") is not None]
     following = range(given[-1] + 1, min(given[-1] + _SEEDS, LARGEST_SEED) + 1) if given else ()
     seeds = list(dict.fromkeys([*given, *following, *range(_SEEDS)]))[:_SEEDS]
-    small = []
+    small: dict[str, dict[str, Any]] = {}
+    shrunk: set[str] = set()
     for combination in combinations:
         config = resolve(combination)
         if config.model.is_file:
-            small.append(dict(combination))
-        else:
-            small += [{**_shrink(combination, config), "seed": seed} for seed in seeds]
-    return small
+            small.setdefault(_key(combination), dict(combination))
+            continue
+        others = {name: value for name, value in combination.items() if name != "seed"}
+        if _key(others) in shrunk:
+            continue
+        shrunk.add(_key(others))
+        form = _shrink(others, config)
+        for seed in seeds:
+            small.setdefault(_key({**form, "seed": seed}), {**form, "seed": seed})
+    return list(small.values())
+
+
+def _key(combination: Mapping[str, Any]) -> str:
+    return repr(sorted(combination.items()))
 
 
 def shrink_measuring(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 
 from tfunits.configs.errors import UserError, reject
-from tfunits.configs.experiment import VisualizationConfig, check_fields, option
+from tfunits.configs.experiment import VisualizationConfig
 from tfunits.configs.flags import define_flag, format_help, parse
+from tfunits.configs.options import check_fields, option
 
 _USAGE = """python -m tfunits.visualization --run=runs/<id> | --model_file=PATH.keras | --keras_application=NAME
     [--layer=NAME,...] [--units=0,5,7] [--flag=value ...]"""
