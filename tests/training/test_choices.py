@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from small_fits import read
 
 from tfunits import datasets, models
 from tfunits.artifacts import RunDir
@@ -42,10 +43,6 @@ def make_mlp(dropout_rate: float = 0.0) -> keras.Model:
         return model
     dropped = ReplicaDropout(dropout_rate, seed=2, name="drop")(model.get_layer("tap_hidden").output)
     return keras.Model(model.input, model.get_layer("logits")(dropped))
-
-
-def read(model: keras.Model) -> list[np.ndarray]:
-    return [variable.numpy() for variable in model.variables]
 
 
 def plain(data: datasets.Dataset, weight_decay: float, **fields) -> tuple[keras.Model, TrainingResult]:
