@@ -1,5 +1,6 @@
 """The whole report is its parts, side by side."""
 
+import keras
 import pandas as pd
 import pytest
 
@@ -32,6 +33,12 @@ def test_a_report_with_another_seed_is_another(branched_model, images):
     left, right = (measures.report(branched_model, images, seed=seed).to_frame() for seed in (0, 1))
     assert (left["area"] != right["area"]).any()
     assert (left["redundant"] == right["redundant"]).all()  # All rows are read, so that no sampling depends on it.
+
+
+def test_a_report_says_which_data_it_is_of(branched_model, images, blobs):
+    classifier = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(3)])
+    assert str(measures.report(classifier, blobs, split="train")).startswith("on train data, tolerance 0.2\n")
+    assert str(measures.report(branched_model, images)).startswith("on the data given, tolerance 0.2\n")
 
 
 def test_a_tolerance_out_of_range_is_refused(branched_model, images):

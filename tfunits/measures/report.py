@@ -27,12 +27,14 @@ class Report:
       curves: ablation curves; None where the report was stopped before.
       tolerance: of prunability.
       size: width multiplier, or None for raw fractions.
+      split: which split of a `tfunits.datasets.Dataset` was read; None for other data, which have none.
     """
 
     statistics: NetworkStatistics
     curves: AblationCurves | None
     tolerance: float = 0.2
     size: float | None = None
+    split: str | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """One row a tap, the network last: units, prunable, redundant, similar, dead, silent, constant.
@@ -78,7 +80,7 @@ class Report:
 
     def __str__(self) -> str:
         stopped = "" if self.curves is not None else "\nstopped before the ablation: prunable units are not known"
-        read = f"on {self.statistics.settings['split']} data, tolerance {self.tolerance:g}\n"
+        read = f"on {f'{self.split} data' if self.split else 'the data given'}, tolerance {self.tolerance:g}\n"
         return read + self.to_frame().to_string(float_format=lambda x: f"{x:.3f}", na_rep="") + stopped
 
 
@@ -124,7 +126,11 @@ def report(
     if path is not None and not pathlib.Path(path).absolute().parent.is_dir():
         raise ValueError(f"path: expected a file in an existing folder, received {str(path)!r}")
     statistics = unit_statistics(model, data, split=split, seed=seed, strategy=strategy)
-    found = Report(statistics=statistics, curves=None, tolerance=tolerance, size=size)
+    # What `Inputs` takes for a data set with splits.
+    has_splits = hasattr(data, "batches")
+    found = Report(
+        statistics=statistics, curves=None, tolerance=tolerance, size=size, split=split if has_splits else None
+    )
     if path is not None:
         found.save(path)
     try:
