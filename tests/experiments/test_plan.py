@@ -4,11 +4,12 @@ from tiny_runs import carry_out, make_config, save_network, snapshot
 
 from tfunits import experiments
 from tfunits.artifacts import RunDir
-from tfunits.configs import ExecutionConfig
+from tfunits.configs import ExecutionConfig, sum_costs
+from tfunits.experiments.plan import describe_cost, describe_together
 
 
-def plan(root, *configs, **execution) -> None:
-    experiments.plan_grid(configs, ExecutionConfig(run_root=str(root), **execution))
+def plan(root, *configs, **execution) -> list:
+    return experiments.plan_grid(configs, ExecutionConfig(run_root=str(root), **execution))
 
 
 def test_a_plan_names_runs_parameters_steps_and_creates_nothing(tmp_path, capsys):
@@ -67,3 +68,16 @@ def test_a_plan_of_many_runs_shows_the_first_and_says_how_many_more(tmp_path, ca
 def test_a_plan_of_a_shard_is_of_its_runs(tmp_path, capsys):
     plan(tmp_path / "runs", *[make_config(seed=seed) for seed in range(9)], shard="2/4")
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"2 runs in {tmp_path / 'runs'}, 0 finished, shard 2/4")
+
+
+def test_plans_together_count_a_run_once_where_most_of_it_is_left(tmp_path):
+    first, shared, last, finished = (make_config(seed=seed, epochs=3 * (seed < 3)) for seed in range(4))
+    assert carry_out(tmp_path, finished) == 0
+    plans = [plan(tmp_path, first, shared, finished, steps=("train",)), plan(tmp_path, last, shared)]
+    (together,) = {describe_together(each) for each in (plans, plans[::-1])}
+    # As the plan of all: the first only trained, the others measured too.
+    left = sum_costs([[plans[0][0].cost, plans[1][1].cost, plans[1][0].cost]])
+    assert left.num_runs == 3
+    assert plans[1][1].cost.measuring_flops > plans[0][1].cost.measuring_flops == 0
+    assert together == f"together: 4 runs, each counted once; left of 3: {describe_cost(left)}"
+    assert describe_together([plan(tmp_path, finished)]) == "together: 1 runs, each counted once; left of 0: nothing"

@@ -1,7 +1,8 @@
 """What a grid would do, and what it costs. Nothing here needs TensorFlow."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfunits.configs import (
     MODELS,
@@ -23,10 +24,12 @@ _MOST_ROWS = 40
 _HEADER = ("run", "parameters", "steps", "done", "state")
 
 
-def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> None:
+def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfig) -> list[SurveyedRun]:
     """Print the grid: every run's name, parameters, training steps, and what of it is done; what it costs.
 
     Runs and makes nothing. With `execution.shard` it is that part of the grid.
+
+    Returns: what was found of the runs; of a grid that is only reported none.
     """
     runs = survey(take_part(experiments, execution), execution)
     states = [_describe_state(run, execution) for run in runs]
@@ -48,7 +51,7 @@ def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfi
         print(
             f"cost: nothing of the {len(runs):,} runs is run; figures are drawn of what is there or of settings alone"
         )
-        return
+        return []
     print(f"cost: {_describe_costs(costs, runs)}")
     left = {id(run.config): run.cost for run in runs}
     if left != costs:
@@ -57,6 +60,19 @@ def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfi
     part = "" if execution.shard is None else f", shard {execution.shard} of the grid"
     finished = states.count("finished")
     print(f"{len(runs)} runs in {execution.run_root}, {finished} finished{part}; nothing was run")
+    return runs
+
+
+def describe_together(plans: Iterable[Sequence[SurveyedRun]]) -> str:
+    """What is left of the runs of several plans, in one line; a run that they share counts once, where most is left."""
+    largest: dict[pathlib.Path, SurveyedRun] = {}
+    for run in itertools.chain.from_iterable(plans):
+        known = largest.setdefault(run.run_dir.path, run)
+        if run.cost.cpu_hours > known.cost.cpu_hours:
+            largest[run.run_dir.path] = run
+    left = [run for run in largest.values() if run.cost.num_runs]
+    cost = _describe_costs({id(run.config): run.cost for run in left}, left)
+    return f"together: {len(largest):,} runs, each counted once; left of {len(left):,}: {cost}"
 
 
 def _describe_costs(costs: Mapping[int, Cost], runs: Sequence[SurveyedRun]) -> str:

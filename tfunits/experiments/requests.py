@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from tfunits.configs import Cluster, Request, UserError
-from tfunits.experiments.plan import plan_grid
+from tfunits.experiments.plan import describe_together, plan_grid
 from tfunits.experiments.runner import run_grid
 
 _EXIT_FAILED = 1
@@ -22,25 +22,26 @@ def carry_out_requests(requests: Sequence[Request], *, cluster: Cluster | None =
     Raises:
       UserError: a mistake that concerns the only request.
     """
-    codes = []
+    codes, plans = [], []
     for number, request in enumerate(requests, start=1):
         if request.figure and len(requests) > 1:
             print(f"\n({number}/{len(requests)}) {request.figure}", flush=True)
         try:
             request.check_data()
-            codes.append(_carry_out(request, cluster))
+            if request.plan:
+                plans.append(plan_grid(request.experiments, request.execution))
+            codes.append(0 if request.plan else _carry_out(request, cluster))
         except UserError as error:
             if len(requests) == 1:
                 raise
             print(f"{request.figure}: {error}", file=sys.stderr, flush=True)
             codes.append(_EXIT_FAILED)
+    if len(plans) > 1:
+        print(f"\n{describe_together(plans)}")
     return max(codes)
 
 
 def _carry_out(request: Request, cluster: Cluster | None) -> int:
-    if request.plan:
-        plan_grid(request.experiments, request.execution)
-        return 0
     if request.figure is None:
         return run_grid(request.experiments, request.execution, cluster=cluster)
     # What draws takes seconds to import.
