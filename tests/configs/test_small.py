@@ -155,3 +155,11 @@ def test_further_ways_of_measuring_take_few_examples_and_never_more():
     assert shrink_measuring({"measured_examples": 50_000, "draws": 3}) == {"measured_examples": 5_000, "draws": 3}
     assert shrink_measuring({"measured_examples": 300}) == {"measured_examples": 300}
     assert shrink_measuring({"draws": 3}) == {"draws": 3}
+
+
+def test_combinations_that_become_the_same_stand_there_once():
+    grid = [{"model": "mlp", "size": size, "seed": seed} for size in (4.0, 0.25, 2.0, 1.0) for seed in (3, 5, 7)]
+    small = shrink(grid)
+    assert [(form["size"], form["seed"]) for form in small] == [(1.0, 3), (1.0, 5), (0.25, 3), (0.25, 5)]
+    with pytest.raises(UserError, match="--seed=-1"):
+        shrink([*grid, {**grid[0], "seed": -1}])
