@@ -9,6 +9,7 @@ import sys
 import time
 import types
 
+import psutil
 import pytest
 from tiny_runs import carry_out, make_config, start
 
@@ -265,9 +266,13 @@ def test_no_worker_outlives_the_command_and_runs_are_marked(tmp_path, number):
     configs = [make_config(seed=seed, epochs=3000) for seed in range(4)]
     process = start(tmp_path, *(flag.replace("60", "3000") for flag in FLAGS), log="grid")
     pids = wait_for_workers(tmp_path, configs, process)
+    # With Python's own process that warns of what is left behind.
+    pids |= {child.pid for child in psutil.Process(process.pid).children()}
     process.send_signal(number)
     assert process.wait(120) == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     wait_until(lambda: not any(is_alive(pid) for pid in pids))
+    if number != signal.SIGKILL:
+        assert (tmp_path / "grid.err").read_text() == "interrupted; the same command continues\n"
     states = [RunDir.of(config, tmp_path).status().get("state") for config in configs]
     assert "running" not in states
     assert states.count("interrupted") == 2

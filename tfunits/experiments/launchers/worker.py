@@ -10,6 +10,8 @@ import time
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from tqdm import tqdm
+
 from tfunits.configs import ExecutionConfig, UserError
 from tfunits.console import EXIT_STOPPED
 from tfunits.experiments.launchers.task import SECONDS_TO_STOP, confine, prepare
@@ -34,6 +36,8 @@ def work(connection: Connection, execution: ExecutionConfig, num_threads: int, g
     threading.Thread(target=_follow_parent, daemon=True).start()
     sender = _Sender(connection)
     sys.stdout, sys.stderr = _Lines(sender, "stdout"), _Lines(sender, "stderr")
+    # tqdm's own lock is one between processes, which `os._exit` would leave behind with a warning of Python's.
+    tqdm.set_lock(threading.RLock())
     try:
         confine(num_threads, gpus)
         carry_out = prepare(execution, num_threads=num_threads)
