@@ -8,6 +8,7 @@ import pytest
 from tfunits.configs import (
     MODELS,
     DataConfig,
+    DrawingSource,
     ExecutionConfig,
     MeasureConfig,
     ModelConfig,
@@ -15,7 +16,7 @@ from tfunits.configs import (
     UserError,
     VisualizationConfig,
 )
-from tfunits.configs.options import value_type
+from tfunits.configs.options import _check_item, value_type
 
 SECTIONS = (ModelConfig, DataConfig, TrainingConfig, MeasureConfig, VisualizationConfig, ExecutionConfig)
 FIELDS = [(section, field) for section in SECTIONS for field in dataclasses.fields(section)]
@@ -41,6 +42,16 @@ def test_a_section_is_frozen_and_equal_to_its_twin(section: type) -> None:
 @pytest.mark.parametrize(("section", "field"), fields_of(str, bool, int, float))
 def test_every_field_explains_itself(section: type, field: dataclasses.Field) -> None:
     assert field.metadata["help"].strip()
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, DrawingSource])
+def test_defaults_are_values_that_are_accepted(section: type) -> None:
+    """No configuration checks them again."""
+    for field in dataclasses.fields(section):
+        given = field.default if field.metadata["plain_list"] else (field.default,)
+        for value in given or ():
+            if value is not None:
+                _check_item(field, value, value)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -159,6 +159,7 @@ def test_further_ways_of_measuring_take_few_examples_and_never_more():
 
 def test_combinations_that_become_the_same_stand_there_once():
     grid = [{"model": "mlp", "size": size, "seed": seed} for size in (4.0, 0.25, 2.0, 1.0) for seed in (3, 5, 7)]
+    grid += [{"model": "mlp", "size": 1, "seed": 3}]
     small = shrink(grid)
     assert [(form["size"], form["seed"]) for form in small] == [(1.0, 3), (1.0, 5), (0.25, 3), (0.25, 5)]
     with pytest.raises(UserError, match="--seed=-1"):

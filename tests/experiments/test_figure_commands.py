@@ -168,10 +168,13 @@ def test_the_plan_of_reports_alone_says_that_nothing_is_run(tmp_path, capsys):
 
 def test_plans_of_several_figures_end_with_what_they_are_together(tmp_path, capsys):
     one, other = (dataclasses.replace(ask(tmp_path, *configs), plan=True) for configs in (CONFIGS[:3], CONFIGS[1:]))
-    assert carry_out_requests([one]) == 0
-    assert "together" not in capsys.readouterr().out
+    reported = [dataclasses.replace(ask(tmp_path, steps=("report",)), plan=True)] * 2
+    for requests in ([one], reported):
+        assert carry_out_requests(requests) == 0
+        assert "together" not in capsys.readouterr().out
     assert carry_out_requests([one, other]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("together: 4 runs, each counted once; left of 4: ")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("2 figures together: 4 runs, each counted once; left of 4: ")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])

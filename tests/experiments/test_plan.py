@@ -79,5 +79,6 @@ def test_plans_together_count_a_run_once_where_most_of_it_is_left(tmp_path):
     left = sum_costs([[plans[0][0].cost, plans[1][1].cost, plans[1][0].cost]])
     assert left.num_runs == 3
     assert plans[1][1].cost.measuring_flops > plans[0][1].cost.measuring_flops == 0
-    assert together == f"together: 4 runs, each counted once; left of 3: {describe_cost(left)}"
-    assert describe_together([plan(tmp_path, finished)]) == "together: 1 runs, each counted once; left of 0: nothing"
+    assert together == f"2 figures together: 4 runs, each counted once; left of 3: {describe_cost(left)}"
+    ended = plan(tmp_path, finished)
+    assert describe_together([ended] * 3) == "3 figures together: 1 runs, each counted once; left of 0: nothing"

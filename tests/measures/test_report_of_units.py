@@ -37,8 +37,11 @@ def test_a_report_with_another_seed_is_another(branched_model, images):
 
 def test_a_report_says_which_data_it_is_of(branched_model, images, blobs):
     classifier = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(3)])
-    assert str(measures.report(classifier, blobs, split="train")).startswith("on train data, tolerance 0.2\n")
-    assert str(measures.report(branched_model, images)).startswith("on the data given, tolerance 0.2\n")
+    reports = measures.report(classifier, blobs, split="train"), measures.report(branched_model, images)
+    for report, split, words in zip(reports, ("train", None), ("train data", "the data given"), strict=True):
+        assert str(report).startswith(f"on {words}, tolerance 0.2\n")
+        plain = report.to_dict()
+        assert plain["settings"]["split"] == plain["curves"]["settings"]["split"] == split
 
 
 def test_a_tolerance_out_of_range_is_refused(branched_model, images):

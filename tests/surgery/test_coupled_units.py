@@ -6,21 +6,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from masked_models import (
-    IMAGE,
-    assert_removed,
-    assert_same_function,
-    assert_visible,
-    convolutional,
-    masked_by_hand,
-)
+from masked_models import IMAGE, assert_removed, assert_same_function, assert_visible, convolutional, masked_by_hand
 from sample_networks import chain, inputs_of, make, randomize
 
-from tfunits.surgery import (
-    coupled_units,
-    remove_units,
-    unit_layers,
-)
+from tfunits.surgery import coupled_units, remove_units, unit_layers
 
 
 def members(model: keras.Model, layer: str) -> list[dict]:

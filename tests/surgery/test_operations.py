@@ -6,21 +6,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from masked_models import (
-    CLOSE,
-    assert_removed,
-    assert_same_function,
-    difference,
-    masked_by_hand,
-    saved_and_loaded,
-)
+from masked_models import CLOSE, assert_removed, assert_same_function, difference, masked_by_hand, saved_and_loaded
 from sample_networks import around, call, inputs_of
 
-from tfunits.surgery import (
-    Graph,
-    coupled_units,
-    remove_units,
-)
+from tfunits.surgery import Graph, coupled_units, remove_units
 from tfunits.surgery.rules import _OPERATIONS
 
 GONE = [1, 4]

@@ -7,24 +7,11 @@ import tensorflow as tf
 from keras import layers, ops
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
-from masked_models import (
-    assert_removed,
-    assert_same_function,
-    assert_visible,
-    masked_by_hand,
-    saved_and_loaded,
-    shapes,
-)
+from masked_models import assert_removed, assert_same_function, assert_visible, masked_by_hand, saved_and_loaded, shapes
 from sample_networks import around, randomize
 
 from tfunits import layers as own
-from tfunits.surgery import (
-    RULES,
-    coupled_units,
-    mask,
-    remove_units,
-    unit_layers,
-)
+from tfunits.surgery import RULES, coupled_units, mask, remove_units, unit_layers
 from tfunits.surgery.rules import _PRIVATE
 
 GONE = [1, 4]

@@ -1,4 +1,4 @@
-"""The training loop: devices, history, patience, best weights, batch normalisation, divergence, seeds."""
+"""The training loop: devices, history, learning, batch normalisation, divergence, seeds."""
 
 import dataclasses
 import importlib

@@ -66,7 +66,7 @@ def check_fields(config: Any) -> None:
     """Raise `UserError` for the first field outside its choices or bounds."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        # Thousands of runs are made of a grid, nearly all of defaults.
+        # A grid is thousands of runs, nearly all of defaults, which a test has checked.
         if value is None or value is field.default:
             continue
         values = value if field.metadata["plain_list"] else (value,)

@@ -44,8 +44,8 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     given = [combination["seed"] for combination in combinations if combination.get("seed") is not None]
     following = range(given[-1] + 1, min(given[-1] + _SEEDS, LARGEST_SEED) + 1) if given else ()
     seeds = list(dict.fromkeys([*given, *following, *range(_SEEDS)]))[:_SEEDS]
-    small: dict[str, dict[str, Any]] = {}
-    shrunk: set[str] = set()
+    small: dict[frozenset, dict[str, Any]] = {}
+    shrunk: set[frozenset] = set()
     for combination in combinations:
         config = resolve(combination)
         if config.model.is_file:
@@ -55,14 +55,14 @@ def shrink(combinations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if _key(others) in shrunk:
             continue
         shrunk.add(_key(others))
-        form = _shrink(others, config)
-        for seed in seeds:
-            small.setdefault(_key({**form, "seed": seed}), {**form, "seed": seed})
+        for form in ({**_shrink(others, config), "seed": seed} for seed in seeds):
+            small.setdefault(_key(form), form)
     return list(small.values())
 
 
-def _key(combination: Mapping[str, Any]) -> str:
-    return repr(sorted(combination.items()))
+def _key(combination: Mapping[str, Any]) -> frozenset:
+    """Equal for equal values, however numbers and lists are written."""
+    return frozenset((name, tuple(v) if isinstance(v, list) else v) for name, v in combination.items())
 
 
 def shrink_measuring(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,11 @@ def plan_grid(experiments: Sequence[ExperimentConfig], execution: ExecutionConfi
 
 
 def describe_together(plans: Iterable[Sequence[SurveyedRun]]) -> str:
-    """What is left of the runs of several plans, in one line; a run that they share counts once, where most is left."""
+    """What is left of the runs of several figures, in one line.
+
+    A run that figures share counts once, by the one that leaves most of it to do.
+    """
+    plans = list(plans)
     largest: dict[pathlib.Path, SurveyedRun] = {}
     for run in itertools.chain.from_iterable(plans):
         known = largest.setdefault(run.run_dir.path, run)
@@ -72,7 +76,7 @@ def describe_together(plans: Iterable[Sequence[SurveyedRun]]) -> str:
             largest[run.run_dir.path] = run
     left = [run for run in largest.values() if run.cost.num_runs]
     cost = _describe_costs({id(run.config): run.cost for run in left}, left)
-    return f"together: {len(largest):,} runs, each counted once; left of {len(left):,}: {cost}"
+    return f"{len(plans)} figures together: {len(largest):,} runs, each counted once; left of {len(left):,}: {cost}"
 
 
 def _describe_costs(costs: Mapping[int, Cost], runs: Sequence[SurveyedRun]) -> str:

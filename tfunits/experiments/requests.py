@@ -30,13 +30,15 @@ def carry_out_requests(requests: Sequence[Request], *, cluster: Cluster | None =
             request.check_data()
             if request.plan:
                 plans.append(plan_grid(request.experiments, request.execution))
-            codes.append(0 if request.plan else _carry_out(request, cluster))
+                codes.append(0)
+            else:
+                codes.append(_carry_out(request, cluster))
         except UserError as error:
             if len(requests) == 1:
                 raise
             print(f"{request.figure}: {error}", file=sys.stderr, flush=True)
             codes.append(_EXIT_FAILED)
-    if len(plans) > 1:
+    if len(plans) > 1 and any(plans):
         print(f"\n{describe_together(plans)}")
     return max(codes)
 

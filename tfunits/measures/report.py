@@ -15,7 +15,7 @@ from tfunits.measures.ablation import ablation_curves
 from tfunits.measures.curves import AblationCurves
 from tfunits.measures.inputs import check_classifier, check_share, choose_taps
 from tfunits.measures.units import NetworkStatistics, unit_statistics
-from tfunits.surgery import Graph
+from tfunits.surgery import Graph, has_splits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,11 +61,15 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: settings, the table row by row, and the ablation curves as raw counts."""
         rows = json.loads(self.to_frame().to_json(orient="index"))
+        read = {"split": self.split}
+        curves = None
+        if self.curves is not None:
+            curves = dataclasses.replace(self.curves, settings={**self.curves.settings, **read}).to_dict()
         return {
-            "settings": {**self.statistics.settings, "tolerance": self.tolerance, "size": self.size},
+            "settings": {**self.statistics.settings, **read, "tolerance": self.tolerance, "size": self.size},
             "complete": self.curves is not None,
             "taps": rows,
-            "curves": None if self.curves is None else self.curves.to_dict(),
+            "curves": curves,
         }
 
     def save(self, path: str | pathlib.Path) -> None:
@@ -126,10 +130,8 @@ def report(
     if path is not None and not pathlib.Path(path).absolute().parent.is_dir():
         raise ValueError(f"path: expected a file in an existing folder, received {str(path)!r}")
     statistics = unit_statistics(model, data, split=split, seed=seed, strategy=strategy)
-    # What `Inputs` takes for a data set with splits.
-    has_splits = hasattr(data, "batches")
     found = Report(
-        statistics=statistics, curves=None, tolerance=tolerance, size=size, split=split if has_splits else None
+        statistics=statistics, curves=None, tolerance=tolerance, size=size, split=split if has_splits(data) else None
     )
     if path is not None:
         found.save(path)

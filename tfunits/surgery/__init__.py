@@ -3,7 +3,7 @@
 from tfunits.surgery.classifier import check_classifier, find_last_hidden
 from tfunits.surgery.folding import factorize, fold_units
 from tfunits.surgery.graph import Call, Graph, TensorKey, as_functional, hold_weights
-from tfunits.surgery.inputs import Inputs
+from tfunits.surgery.inputs import Inputs, has_splits
 from tfunits.surgery.removal import (
     CoupledUnit,
     chunk,
@@ -44,6 +44,7 @@ __all__ = [
     "find_taps",
     "find_tensors",
     "fold_units",
+    "has_splits",
     "hold_weights",
     "incoming_norms",
     "is_change_of_form",

@@ -118,6 +118,11 @@ class Inputs:
         return [tf.cast(tensor, dtype) for tensor, dtype in zip(flat, types, strict=True)]
 
 
+def has_splits(data: Any) -> bool:
+    """Whether data are a `tfunits.datasets.Dataset`, of which a split is read; other data are read whole."""
+    return hasattr(data, "batches")
+
+
 def _shown(shapes: list[tuple]) -> str:
     return " and ".join(str(shape) for shape in shapes)
 
@@ -126,7 +131,7 @@ def _as_batches(data: Any, split: str) -> tuple[tf.data.Dataset, int | None]:
     """Batches, and the number of examples where it is known."""
     if isinstance(data, tf.data.Dataset):
         return data, None
-    if hasattr(data, "batches"):
+    if has_splits(data):
         return data.batches(split), len(data.splits[split])
     if isinstance(data, np.ndarray | tf.Tensor):
         return tf.data.Dataset.from_tensor_slices(np.asarray(data)).batch(_BATCH_SIZE), len(data)
