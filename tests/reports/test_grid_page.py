@@ -146,6 +146,17 @@ class TestOtherWidths:
         tags = EventAccumulator(str(curve)).Reload().Tags()["tensors"]
         assert "against width (step = last_width)/similarity" in tags
 
+    def test_networks_of_several_sizes_are_one_curve_beside_those_of_one_block(self, tmp_path: pathlib.Path) -> None:
+        sizes = [{"model": model, "size": size} for model in ("inception_v3", "resnet18") for size in (0.5, 1)]
+        runs = []
+        for given in [*sizes, {"model": "inception_v3", "size": 1, "layer_size": 2}]:
+            runs.append(write_run(tmp_path, given))
+            write_units(runs[-1], {"pooled": np.random.default_rng(0).normal(size=(8, 4))})
+        found, _ = report(runs, tmp_path / "grid")
+        doublings = found.gains.query("measure == 'redundancy'").set_index("curve")["doublings"].to_dict()
+        # That of the block has one width, and no gain.
+        assert doublings == {"inception_v3": 1, "resnet18": 1}
+
     def test_the_field_that_varies(self) -> None:
         def field(*given: dict) -> str:
             return reports.width_field([resolve(values) for values in given])

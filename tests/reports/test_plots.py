@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from fake_runs import COUNTS, JOINT, UNITS, make_curve, make_statistics
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tfunits import reports
@@ -146,6 +147,31 @@ def test_widths_are_labelled_as_users_write_them() -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1/4", "1/2", "1"]
     assert axes.get_xscale() == "log"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["he", "glorot"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[f"alexnet, {'regularizers augmentation, ' * count}{end}" for end in "ab"] for count in (2, 4, 20)]
+    + [[f"learning_rate {number}" for number in range(30)]],
+    ids=("2 names", "4 names", "20 names", "30 curves"),
+)
+def test_a_legend_that_would_cover_the_lines_is_below_them(names: list[str]) -> None:
+    """As wide as the figure at most, and the panels as high as without it."""
+    measures = ("prunability", "redundancy")
+    short, long = (
+        draw_widths({(name, measure): {0: [1, 2, 4]} for name in curves for measure in measures}, *measures)
+        for curves in (["he", "glorot"], names)
+    )
+    for figure in (short, long):
+        FigureCanvasAgg(figure).draw()
+    heights = [figure.axes[0].get_window_extent().height for figure in (short, long)]
+    assert heights[1] == pytest.approx(heights[0], rel=0.2)
+    assert (short.legends, [axes.get_legend() for axes in long.axes]) == ([], [None, None])
+    [legend] = long.legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= long.bbox.width
+    assert box.y1 <= min(axes.get_tightbbox().y0 for axes in long.axes)
+    assert [text.get_text().replace("\n", " ") for text in legend.get_texts()] == names
 
 
 def test_a_curve_without_a_measure_is_left_out_of_its_panel() -> None:

@@ -17,7 +17,7 @@ from tfunits.reports.grid_events import write_width_events
 from tfunits.reports.plots import plot_against_width
 from tfunits.reports.records import NETWORK, RunRecord, first_unit, flat_settings, varied_settings
 from tfunits.reports.tables import gain_table, grid_table
-from tfunits.reports.widths import width_field, width_of
+from tfunits.reports.widths import WIDTHS, width_field, width_of
 
 _PLOTTED = ("accuracy", "prunability", "redundancy")
 _FIGURE_DPI = 130
@@ -215,7 +215,7 @@ def _name_curves(records: Sequence[RunRecord]) -> dict[str, str]:
 def _curve_name(record: RunRecord, varied: Sequence[str]) -> str:
     """What a run's curve differs in from the others."""
     own = flat_settings(record.config)
-    for name in {"layer_size", "last_width"}.intersection(varied):
-        own[name] = width_of(record.config, name)
-    named = [str(own[name]) if name in ("model", "dataset") else f"{name} {own[name]}" for name in varied]
+    # A layer whose width was not given grows with the size, along the curve.
+    told = [name for name in varied if name not in WIDTHS or own[name] is not None]
+    named = [str(own[name]) if name in ("model", "dataset") else f"{name} {own[name]}" for name in told]
     return ", ".join(named) or own["model"]

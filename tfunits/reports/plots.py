@@ -1,6 +1,8 @@
 """Figures of one run and of a grid."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import matplotlib.axes
@@ -17,8 +19,14 @@ from tfunits.statistics import AblationCurve, UnitStatistics, gain
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = "osD^vP*X"
 PANEL_INCHES = 3.4
-# Lines of a legend that fit beside a panel.
-_LEGEND_ROWS = 24
+# Of a legend's font, on average and a little more; of a line with its mark and the space around it; of a row.
+_LEGEND_SIZE = 7
+_LEGEND_CHARACTER_INCHES = 0.06
+_HANDLE_INCHES = 0.45
+_LEGEND_ROW_INCHES = 0.16
+_MOST_LEGEND_COLUMNS = 6
+# Characters of a curve's name whose legend covers no more than half of a panel.
+_SHORT_NAME = 24
 # Kind of unit, with its order where it is not random -> what an ablation does.
 ABLATED = {
     "channel": "channels masked",
@@ -177,20 +185,38 @@ def plot_against_width(
         axes.set(xlabel=WIDTHS[by], ylabel=_LABELS.get(name, name))
         _scale_growth(axes, name, part["value"], gains)
         tidy(axes)
-    if len(curves) > 1:
-        lines = {
-            label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        if len(lines) <= len(COLORS):
-            figure.axes[0].legend(lines.values(), lines, fontsize=7)
-        else:
-            # More would cover the lines.
-            columns = -(-len(lines) // _LEGEND_ROWS)
-            figure.set_figwidth(figure.get_figwidth() + 0.8 * PANEL_INCHES * columns)
-            figure.legend(lines.values(), lines, fontsize=6, ncols=columns, loc="outside right upper")
-    # In the middle it would lie under a legend at the side.
-    figure.suptitle(title, fontsize=10, **({"x": 0.01, "ha": "left"} if len(curves) > len(COLORS) else {}))
+    if 1 < len(curves) <= len(COLORS) and max(map(len, map(str, curves))) <= _SHORT_NAME:
+        lines = _labelled_lines(figure)
+        figure.axes[0].legend(lines.values(), lines, fontsize=_LEGEND_SIZE)
+    elif len(curves) > 1:
+        # It would cover the lines, and below them leave none of their height.
+        figure.set_figheight(figure.get_figheight() + add_legend_below(figure))
+    figure.suptitle(title, fontsize=10)
     return figure
+
+
+def add_legend_below(figure: Figure) -> float:
+    """Add one legend of all axes without their own below them, as wide as the figure at most; none of a single line.
+
+    Returns: its height in inches.
+    """
+    lines = _labelled_lines(figure)
+    if len(lines) < 2:
+        return 0.0
+    width = figure.get_figwidth()
+    labels = [textwrap.fill(label, int((width - _HANDLE_INCHES) / _LEGEND_CHARACTER_INCHES)) for label in lines]
+    longest = max(len(row) for label in labels for row in label.splitlines())
+    entry = _HANDLE_INCHES + _LEGEND_CHARACTER_INCHES * longest
+    columns = max(1, min(_MOST_LEGEND_COLUMNS, len(lines), int(width / entry)))
+    figure.legend(lines.values(), labels, loc="outside lower center", ncols=columns, fontsize=_LEGEND_SIZE)
+    rows = -(-len(lines) // columns) * max(len(label.splitlines()) for label in labels)
+    return _LEGEND_ROW_INCHES * rows
+
+
+def _labelled_lines(figure: Figure) -> dict[str, Any]:
+    """Label -> line, of all axes without a legend of their own."""
+    shared = [axes for axes in figure.axes if axes.get_legend() is None]
+    return {label: line for axes in shared for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
 
 
 def _scale_growth(axes: matplotlib.axes.Axes, name: str, values: pd.Series, gains: Sequence[float]) -> None:

@@ -11,15 +11,12 @@ from tfunits.artifacts import replacing, write_figure, write_table
 from tfunits.configs import MODELS, ExperimentConfig
 from tfunits.reports.figures.figure import Figure
 from tfunits.reports.figures.runs import Runs
-from tfunits.reports.plots import PANEL_INCHES
+from tfunits.reports.plots import PANEL_INCHES, add_legend_below
 
 _DPI = 130
 _TITLE_SIZE = 10
 # Of the title's font, on average, and a little more.
 _CHARACTER_INCHES = 0.085
-# Of the legend's font, and of a line with its mark and the space around it.
-_LEGEND_CHARACTER_INCHES = 0.06
-_HANDLE_INCHES = 0.45
 
 
 def draw_figure(figure: Figure, runs: Runs, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -65,13 +62,7 @@ def plot_figure(figure: Figure, tables: list[pd.DataFrame]) -> matplotlib.figure
             one.set_title(f"({letter}) {one.get_title()}", fontsize=9)
     for one in axes[count:]:
         one.remove()
-    # What has a legend of its own needs no other.
-    shared = [one for one in picture.axes if one.get_legend() is None]
-    lines = {label: line for one in shared for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
-    if len(lines) > 1:
-        entry = _HANDLE_INCHES + _LEGEND_CHARACTER_INCHES * max(map(len, lines))
-        columns = max(1, min(6, len(lines), int(picture.get_figwidth() / entry)))
-        picture.legend(lines.values(), lines, loc="outside lower center", ncols=columns, fontsize=7)
+    add_legend_below(picture)
     _set_title(picture, f"{figure.name}: {figure.title}")
     return picture
 
