@@ -240,6 +240,9 @@ def test_a_measure_of_another_version_is_passed_over(tmp_path: pathlib.Path) -> 
     assert set(reports.load(tmp_path)["measure"]) == {"accuracy", "examples", "loss"}
 
 
+CIFAR = {"model": "alexnet", "dataset": "cifar10"}
+
+
 @pytest.mark.parametrize(
     ("given", "varied"),
     [
@@ -252,6 +255,9 @@ def test_a_measure_of_another_version_is_passed_over(tmp_path: pathlib.Path) -> 
         # The two recipes differ in many fields, which follow from the network.
         ([{}, {"model": "alexnet"}], ["model"]),
         ([{}, {"model": "alexnet", "epochs": 3}], ["model", "epochs"]),
+        # Random labels have recipes of their own, without regularisers.
+        ([{**CIFAR, "random_labels": labels} for labels in (False, True)], ["random_labels"]),
+        ([{**CIFAR, "random_labels": labels, "k": 2 - labels} for labels in (False, True)], ["random_labels", "k"]),
     ],
 )
 def test_runs_differ_in_what_a_user_set(given: list[dict], varied: list[str]) -> None:

@@ -65,10 +65,14 @@ def resolve(given: Mapping[str, Any], *, folder: DataConfig | None = None) -> Ex
     return config
 
 
-def resolve_defaults(config: ExperimentConfig) -> ExperimentConfig:
+def resolve_defaults(config: ExperimentConfig, *, keep_labels: bool = False) -> ExperimentConfig:
     """What the network and data set of an experiment stand for with no other field given.
 
     A folder is not read, and may hold fewer images than the recipe's batch; a user's own network stands for itself.
+
+    Args:
+      config: the experiment.
+      keep_labels: whether random labels, which have recipes of their own, stay as they are.
 
     Example:
       >>> resolve_defaults(resolve({"model": "mlp", "epochs": 3})).training.epochs
@@ -76,7 +80,8 @@ def resolve_defaults(config: ExperimentConfig) -> ExperimentConfig:
     """
     if config.model.is_file:
         return config
-    return _resolve({"model": config.model.model, "dataset": config.data.dataset}, config.data)
+    labels = {"random_labels": config.data.random_labels} if keep_labels else {}
+    return _resolve({"model": config.model.model, "dataset": config.data.dataset, **labels}, config.data)
 
 
 def _resolve(given: Mapping[str, Any], folder: DataConfig | None) -> ExperimentConfig:

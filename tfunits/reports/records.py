@@ -305,20 +305,26 @@ def flat_settings(config: ExperimentConfig) -> dict[str, Any]:
     return {name: "+".join(map(str, value)) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
+# By which recipes are found: these are named wherever they differ.
+_OF_RECIPES = ("model", "dataset", "random_labels")
+
+
 def varied_settings(configs: Sequence[ExperimentConfig]) -> list[str]:
     """Fields, by name, that a user set and in which experiments differ; size and seed are left out.
 
-    A field whose value follows from model and data set by their presets does not count.
+    A field whose value follows from model, data set and random labels by their presets does not count.
     """
     known: dict[tuple, dict[str, Any]] = {}
     presets = []
     for config in configs:
-        key = (config.model.model, config.data.dataset, config.data.folder_sha256)
+        key = (config.model.model, config.data.dataset, config.data.folder_sha256, config.data.random_labels)
         # A user's own network stands for itself.
         if config.model.is_file:
             presets.append(flat_settings(config))
         else:
-            presets.append(known.get(key) or known.setdefault(key, flat_settings(resolve_defaults(config))))
+            if key not in known:
+                known[key] = flat_settings(resolve_defaults(config, keep_labels=True))
+            presets.append(known[key])
     settings = [flat_settings(config) for config in configs]
 
     def is_set(name: str) -> bool:
@@ -329,5 +335,5 @@ def varied_settings(configs: Sequence[ExperimentConfig]) -> list[str]:
         for name in settings[0]
         if name not in ("size", "seed")
         and len({str(own[name]) for own in settings}) > 1
-        and (name in ("model", "dataset") or is_set(name))
+        and (name in _OF_RECIPES or is_set(name))
     ]
