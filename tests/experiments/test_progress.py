@@ -62,6 +62,18 @@ def test_time_left_follows_work_and_not_counts(clock):
     assert progress.seconds_left() == 0
 
 
+@pytest.mark.parametrize("hours", [(0.1, 0.2, 0.3), (0.3, 0.2, 0.1), (0.1, 0.7, 0.2), (1.1, 0.1, 0.7)])
+def test_rounding_leaves_no_negative_time(clock, hours):
+    progress = Progress(3, clock=clock)
+    batches = [make_batch(str(number), hours=each) for number, each in enumerate(hours)]
+    progress.expect(batches)
+    for batch in batches:
+        progress.start(batch)
+        clock.now += 7.0
+        progress.end(batch, dict.fromkeys(batch.names, "finished"))
+    assert str(progress) == "3 done, 0 running, 0 failed, 0 left, about 0 s to go"
+
+
 def test_workers_share_what_is_left(clock):
     progress = Progress(6, clock=clock)
     batches = [make_batch(str(number), hours=1) for number in range(6)]

@@ -149,7 +149,8 @@ class Progress:
             each.work / rate - min(self._clock() - each.since, each.batch.work / len(each.batch.names) / rate)
             for each in self._running.values()
         )
-        return (self._waiting_work / rate + running) / max(1, len(self._running))
+        # What has ended adds up to what was expected only up to rounding.
+        return max(0.0, (self._waiting_work / rate + running) / max(1, len(self._running)))
 
     def __str__(self) -> str:
         """Counts, and the time left."""
