@@ -53,6 +53,12 @@ def silenced_stderr() -> Iterator[None]:
         os.close(sink)
 
 
+def ensure_tensorflow() -> None:
+    """`import_tensorflow`, unless it is imported already."""
+    if "tensorflow" not in sys.modules:
+        import_tensorflow()
+
+
 def import_tensorflow() -> None:
     """Import TensorFlow and Keras, which write lines that their own log level does not silence.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tiny_runs import make_config, read_weights, snapshot, start
+from tiny_runs import carry_out, make_config, read_weights, snapshot, start
 
 from tfunits.artifacts import RunDir, read_arrays
 
@@ -136,3 +136,13 @@ def test_two_processes_given_the_same_run_do_it_once(tmp_path):
     tables = [output[output.index("units") : output.index("accuracy:")] for output in outputs]
     assert tables[0] == tables[1]
     assert json.loads(run_dir.done_file("train").read_text())["epochs"] == 2
+
+
+def test_a_plan_of_kept_epochs_writes_no_line_of_tensorflow(tmp_path):
+    """To know which were kept it is imported."""
+    root = tmp_path / "runs"
+    assert carry_out(root, make_config(epochs=2), steps=("train",), keep_epochs=("1",)) == 0
+    flags = ("--model=mlp", "--size=0.0625", "--epochs=2", "--steps=train,dynamics", "--plan", f"--run_root={root}")
+    assert start(tmp_path, *flags, log="plan").wait() == 0
+    assert (tmp_path / "plan.err").read_text() == ""
+    assert "1 runs in" in (tmp_path / "plan.out").read_text()

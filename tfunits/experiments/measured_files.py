@@ -11,6 +11,7 @@ from typing import Any
 
 from tfunits.artifacts import RunDir
 from tfunits.configs import MEASURES_OF_STEPS, ExperimentConfig, MeasureConfig, short_hash
+from tfunits.console import ensure_tensorflow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,7 @@ def is_measured(run_dir: RunDir, step: str, config: ExperimentConfig) -> bool:
     epochs = []
     if run_dir.is_done("train"):
         # It needs TensorFlow, which a new run's plan does not.
+        ensure_tensorflow()
         from tfunits.experiments.load import kept_epochs
 
         epochs = kept_epochs(run_dir)

@@ -2,12 +2,11 @@
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tfunits.configs import ExecutionConfig
-from tfunits.console import import_tensorflow
+from tfunits.console import ensure_tensorflow
 from tfunits.experiments.jobs import Batch
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ def prepare(
     Raises:
       UserError: devices that are not there.
     """
-    if "tensorflow" not in sys.modules:
-        import_tensorflow()
+    ensure_tensorflow()
     import tensorflow as tf
 
     from tfunits.experiments.carrying import carry_out_batch
