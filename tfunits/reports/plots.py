@@ -19,8 +19,8 @@ from tfunits.statistics import AblationCurve, UnitStatistics, gain
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = "osD^vP*X"
 PANEL_INCHES = 3.4
-# Of a legend's font, on average and a little more; of a line with its mark and the space around it; of a row.
 _LEGEND_SIZE = 7
+# Of a legend's font, on average and a little more; of a line with its mark and the space around it; of a row.
 _LEGEND_CHARACTER_INCHES = 0.06
 _HANDLE_INCHES = 0.45
 _LEGEND_ROW_INCHES = 0.16
@@ -115,7 +115,7 @@ def plot_units(frame: pd.DataFrame, *, title: str) -> Figure:
             shares[name] = taps[name].astype(float) / taps["units"].astype(float)
     positions = np.arange(len(taps))
     height = 0.8 / max(1, len(shares))
-    figure = Figure(figsize=(2.6 * PANEL_INCHES, 1.3 + 0.3 * max(4, len(taps))), layout="constrained")
+    figure = Figure(figsize=(2.6 * PANEL_INCHES, 1.0 + 0.3 * max(4, len(taps))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1), sharey=True)
     for index, ((name, values), color) in enumerate(zip(shares.items(), COLORS, strict=False)):
         left.barh(positions + (index + 0.5) * height - 0.4, values, height, color=color, label=name)
@@ -127,7 +127,7 @@ def plot_units(frame: pd.DataFrame, *, title: str) -> Figure:
     left.set(xlabel="share of the layer's units", xlim=(0, 1))
     right.set(xlabel="similar share of the others", xlim=(0, 1))
     # Outside, since bars of any row may be as long as the axes are wide.
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=max(1, len(shares)), fontsize=7)
+    figure.set_figheight(figure.get_figheight() + add_legend_below(figure))
     for axes in (left, right):
         tidy(axes)
     figure.suptitle(title, fontsize=10)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfunits.surgery import Graph, Inputs, kernel_of
+from tfunits.surgery import Graph, Inputs, has_splits, kernel_of
 
 # One array an input.
 Batch = list[tf.Tensor]
@@ -47,7 +47,7 @@ class _Stream:
 
 def divide(model: keras.Model, data: Any, splits: Sequence[str], most: int, batch_size: int, seed: int) -> list[Part]:
     """Examples for the fit, for the search, and held out."""
-    if hasattr(data, "splits"):
+    if has_splits(data):
         streams = [_open(data, split, model) for split in splits]
         for split, inputs in zip(splits, streams, strict=True):
             if inputs.num_examples < 2:
